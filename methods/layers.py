@@ -1,0 +1,43 @@
+"""The layers a ticket prunes: every convolution's and linear map's weight, in module order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from math import prod
+
+from torch import nn
+
+PRUNABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One prunable weight: its module's name, the weight's shape, whether it is a linear map."""
+
+    name: str
+    shape: tuple[int, ...]
+    linear: bool
+
+    @property
+    def weights(self) -> int:
+        """Number of weights (bias not counted)."""
+        return prod(self.shape)
+
+    @property
+    def parameter(self) -> str:
+        """Name of the weight in the network's state_dict."""
+        return f"{self.name}.weight" if self.name else "weight"
+
+
+def prunable_layers(net: nn.Module, exclude: tuple[str, ...] = ()) -> tuple[Layer, ...]:
+    """Every Conv and Linear weight in module traversal order, without those whose module name
+    matches a pattern of `exclude`. A weight that two modules share is one layer."""
+    layers, seen = [], set()
+    for name, module in net.named_modules():
+        if not isinstance(module, PRUNABLE) or id(module.weight) in seen:
+            continue
+        seen.add(id(module.weight))
+        if not any(fnmatch(name, pattern) for pattern in exclude):
+            layers.append(Layer(name, tuple(module.weight.shape), isinstance(module, nn.Linear)))
+    return tuple(layers)

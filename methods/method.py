@@ -1,0 +1,44 @@
+"""The base of every ticket type."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from methods.bench import Ticket, Workbench
+
+
+class Options(BaseModel):
+    """A method's options: typed, bounded, documented by their docstrings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Method(ABC):
+    """A way to find a ticket. A subclass names itself and its paper, declares its `Options`, and writes its
+    algorithm in `find`."""
+
+    name: ClassVar[str]
+    """Its name in a spec."""
+    ticket: ClassVar[str]
+    """Which ticket type it finds: dense, random, initial, partially-trained, hybrid."""
+    summary: ClassVar[str]
+    """What it does, in a sentence."""
+    paper: ClassVar[str]
+    """Authors, title, venue."""
+    uses_data: ClassVar[bool]
+    """Whether finding the ticket looks at the training data."""
+    per_sparsity: ClassVar[bool] = True
+    """False: one trial a seed and model, whatever the sparsities."""
+
+    Options: ClassVar[type[Options]] = Options
+
+    def __init__(self, **options: Any) -> None:
+        self.options: Any = self.Options(**options)
+
+    @abstractmethod
+    def find(self, bench: Workbench) -> Ticket:
+        """Find the ticket of `bench.sparsity`. It runs once on a planning bench too, so it raises ValueError at
+        once, saying why, where it cannot serve this network or sparsity."""

@@ -1,0 +1,133 @@
+"""Closed forms of the layer-wise ratio: how many weights each layer keeps, for a budget over all of them.
+
+Sources: smart, ascend, linear_decay, cubic: Su et al., "Sanity-Checking Pruning Methods", NeurIPS 2020, and its
+authors' code; erk: Evci et al., "Rigging the Lottery", ICML 2020 (Erdos-Renyi-kernel); balanced: Gadhikar et
+al., "Why Random Pruning Is All We Need to Start Sparse", ICML 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from fractions import Fraction
+
+from methods import budget
+from methods.layers import Layer
+
+CLASSIFIER_KEEP = Decimal("0.3")
+"""The smart ratio's fixed keep ratio of the classifier, at every sparsity."""
+
+# q_l of layer l = 1..n: the smart ratio and the ablations of Su et al. (their appendix and code).
+_DECAYS: dict[str, Callable[[int, int], int]] = {
+    "smart": lambda left, number: left * left + left,
+    "linear_decay": lambda left, number: left,
+    "cubic": lambda left, number: left**3,
+    "ascend": lambda left, number: number * number + number,
+}
+
+
+def layer_counts(
+    ratio: str,
+    layers: Sequence[Layer],
+    sparsity: Decimal,
+    *,
+    residual: bool,
+    classifier_keep: Decimal | None = None,
+    reference: bool = False,
+) -> list[int]:
+    """Weights that each layer keeps, in layer order, adding up to the budget N - round(p N) exactly.
+
+    `residual`: whether the network has residual connections; the decays of Su et al. are divided by l^2 where
+    it has none, as in their code. `classifier_keep`: fixed keep ratio of the last linear layer (default: 0.3
+    for their decays, free otherwise). `reference`: round every layer down as their code does, so that the sum
+    may fall short of the budget by up to a weight a layer. Raises ValueError for an unknown ratio, and for a
+    classifier that alone is over the budget."""
+    if ratio not in RATIOS:
+        raise ValueError(f"unknown ratio {ratio!r}; known: {', '.join(RATIOS)}")
+    caps = [layer.weights for layer in layers]
+    keep = budget.kept(sum(caps), sparsity)
+    if ratio in _DECAYS and classifier_keep is None:
+        classifier_keep = CLASSIFIER_KEEP
+    weights = _proportions(ratio, layers, residual)
+    fixed: dict[int, Fraction] = {}
+    if classifier_keep is not None and (last := _classifier(layers)) is not None:
+        fixed[last] = Fraction(classifier_keep) * caps[last]
+        if reference:
+            fixed[last] = Fraction(int(fixed[last]))
+        if fixed[last] > keep:
+            raise ValueError(
+                f"a classifier that keeps {classifier_keep} of its {caps[last]} weights is over the budget of "
+                f"{keep} weights at sparsity {sparsity}; lower `classifier_keep`"
+            )
+    carries = ratio in _DECAYS or ratio == "uniform"
+    fill = _carry_down if carries else _dense_where_full
+    exact = fill([Fraction(0) if i in fixed else w for i, w in enumerate(weights)], caps, keep, fixed)
+    if reference:
+        return [int(value) for value in exact]
+    return budget.share(exact, caps, keep)
+
+
+def _classifier(layers: Sequence[Layer]) -> int | None:
+    """Position of the last linear layer."""
+    return max((i for i, layer in enumerate(layers) if layer.linear), default=None)
+
+
+def _proportions(ratio: str, layers: Sequence[Layer], residual: bool) -> list[Fraction]:
+    """Unscaled number of weights of each layer: only their proportions matter."""
+    n = len(layers)
+    if ratio == "uniform":
+        return [Fraction(layer.weights) for layer in layers]
+    if ratio == "balanced":  # the same number of weights in each layer
+        return [Fraction(1) for _ in layers]
+    if ratio == "erk":  # density proportional to sum(dims) / prod(dims), hence count to sum(dims)
+        return [Fraction(sum(layer.shape)) for layer in layers]
+    decay = _DECAYS[ratio]
+    q = [Fraction(decay(n - number + 1, number), 1 if residual else number**2) for number in range(1, n + 1)]
+    return [value * layer.weights for value, layer in zip(q, layers, strict=True)]
+
+
+def _carry_down(
+    weights: list[Fraction], caps: list[int], keep: int, fixed: dict[int, Fraction]
+) -> list[Fraction]:
+    """Scale to the budget; what a layer cannot hold moves on to the next (Su et al.). What the last one cannot
+    hold fills the first layers with room, the fixed classifier last of all."""
+    scale = (keep - sum(fixed.values(), Fraction(0))) / (sum(weights, Fraction(0)) or 1)
+    exact, carry = [], Fraction(0)
+    for i, weight in enumerate(weights):
+        wanted = fixed[i] if i in fixed else weight * scale + carry
+        exact.append(min(wanted, Fraction(caps[i])))
+        if i not in fixed:
+            carry = wanted - exact[i]
+    carry = keep - sum(exact, Fraction(0))
+    for i in sorted(range(len(caps)), key=lambda i: (i in fixed, i)):
+        if carry <= 0:
+            break
+        room = min(carry, caps[i] - exact[i])
+        exact[i], carry = exact[i] + room, carry - room
+    return exact
+
+
+def _dense_where_full(
+    weights: list[Fraction], caps: list[int], keep: int, fixed: dict[int, Fraction]
+) -> list[Fraction]:
+    """Scale to the budget; layers that would be over-full become dense and the rest is scaled again, until all
+    fit (Evci et al., their code's loop)."""
+    exact = [fixed.get(i, Fraction(0)) for i in range(len(caps))]
+    free = [i for i in range(len(caps)) if i not in fixed]
+    while free:
+        left = keep - sum(exact, Fraction(0))
+        scale = left / sum((weights[i] for i in free), Fraction(0))
+        full = [i for i in free if weights[i] * scale > caps[i]]
+        if not full:
+            for i in free:
+                exact[i] = weights[i] * scale
+            return exact
+        for i in full:
+            exact[i] = Fraction(caps[i])
+        free = [i for i in free if i not in full]
+    for i in fixed:  # everything else is dense: the classifier takes the rest
+        exact[i] = keep - sum((value for j, value in enumerate(exact) if j != i), Fraction(0))
+    return exact
+
+
+RATIOS = ("uniform", "balanced", "erk", "smart", "ascend", "linear_decay", "cubic")

@@ -1,0 +1,38 @@
+"""The command `jackpot`: one small file a verb. Nothing heavy is imported before a verb runs."""
+
+from __future__ import annotations
+
+import typer
+
+from orchestrator.cli import (
+    doctor,
+    gc,
+    logs,
+    methods,
+    new,
+    ratios,
+    run,
+    schema,
+    status,
+    stop,
+    sync,
+    ui,
+    validate,
+)
+
+app = typer.Typer(
+    name="jackpot",
+    help="Find out which lottery ticket wins: sweeps of neural-network pruning under one protocol.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+for verb in (run, validate, methods, ratios, status, logs, stop, gc, sync, ui, doctor, new, schema):
+    app.command(name=verb.__name__.rpartition(".")[2], epilog=verb.EXAMPLES)(verb.command)
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 well, 1 some trials failed, 2 the request was wrong, 130 interrupted."""
+    app()

@@ -1,0 +1,81 @@
+"""What several verbs share: reading a spec, finding a sweep, saying what is wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from orchestrator.engine.folder import SweepFolder
+    from orchestrator.spec.loading import Loaded
+
+
+def wrong(*lines: str) -> NoReturn:
+    """Say what is wrong with the request and exit with 2."""
+    for line in lines:
+        print(line, file=sys.stderr)
+    raise typer.Exit(2)
+
+
+@contextmanager
+def said() -> Iterator[None]:
+    """Turn the errors that are the request's own fault into their message and exit code 2."""
+    from orchestrator.engine.folder import FolderError
+    from orchestrator.spec.problems import SpecError
+
+    try:
+        yield
+    except SpecError as error:
+        wrong(*error.lines)
+    except FolderError as error:
+        wrong(str(error))
+
+
+def load_checked(source: str, overrides: Sequence[str]) -> Loaded:
+    """A spec without problems, nets, data and methods included; otherwise says all that is wrong and exits."""
+    from orchestrator.api import faults
+    from orchestrator.spec.loading import load
+
+    loaded = load(source, overrides)
+    if lines := faults(loaded):
+        count = f"{len(lines)} problem{'s' if len(lines) > 1 else ''}"
+        wrong(*lines, f"{source}: {count}; nothing was run")
+    return loaded
+
+
+def open_sweep(sweep: str) -> SweepFolder:
+    """The folder of a sweep, given as a path or as the name of one in ./sweeps."""
+    from orchestrator.engine.folder import SweepFolder
+
+    for path in (Path(sweep), Path("sweeps") / sweep):
+        if (path / "plan.json").exists():
+            return SweepFolder(path)
+    there = sorted(path.parent.name for path in Path("sweeps").glob("*/plan.json"))
+    known = f"; in ./sweeps: {', '.join(there)}" if there else ""
+    wrong(f"{sweep}: no sweep here; name a sweep's folder, as `jackpot run` prints it{known}")
+
+
+def find_trial(trial: str) -> tuple[SweepFolder, str]:
+    """A trial, given as its folder, as SWEEP/TRIAL, or as the id of one in ./sweeps."""
+    from orchestrator.engine.folder import SweepFolder
+
+    given = Path(trial)
+    candidates = [given, given.parent / "trials" / given.name, Path("sweeps") / given.parent / "trials" / given.name]
+    candidates += sorted(Path("sweeps").glob(f"*/trials/{given.name}"))
+    found = [path.absolute() for path in candidates if path.parent.name == "trials" and path.is_dir()]
+    if not found:
+        wrong(f"{trial}: no such trial; name its folder, or SWEEP/TRIAL (`jackpot status SWEEP` lists them)")
+    if len(set(found)) > 1:
+        wrong(f"{trial}: in several sweeps; name one of: {', '.join(sorted({str(path) for path in found}))}")
+    return SweepFolder(found[0].parent.parent), found[0].name
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, for programs."""
+    print(json.dumps(value, indent=2))

@@ -1,0 +1,79 @@
+"""jackpot methods: the ticket types there are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.cli.common import print_json, wrong
+
+EXAMPLES = "Examples: jackpot methods | jackpot methods lottery | jackpot methods --json"
+
+
+def command(
+    name: Annotated[str | None, typer.Argument(help="Explain this one.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Say it as JSON.")] = False,
+) -> None:
+    """List the ticket types, or explain one: paper, options, defaults."""
+    from methods import registry
+
+    try:
+        known = [_describe(registry.get(method)) for method in ([name] if name else registry.names())]
+    except registry.UnknownMethod as error:
+        wrong(str(error))
+    if json:
+        print_json(known[0] if name else known)
+    else:
+        for method in known:
+            _show(method, whole=bool(name))
+    for plugin, reason in registry.broken().items():
+        typer.echo(f"plugin left out: {plugin}: {reason}", err=True)
+
+
+def _describe(method: Any) -> dict[str, Any]:
+    return {
+        "name": method.name,
+        "ticket": method.ticket,
+        "summary": method.summary,
+        "paper": method.paper,
+        "uses_data": method.uses_data,
+        "module": method.__module__,
+        "options": [_option(name, field) for name, field in method.Options.model_fields.items()],
+    }
+
+
+def _option(name: str, field: Any) -> dict[str, Any]:
+    from pydantic import TypeAdapter
+
+    adapter = TypeAdapter(field.annotation)
+    schema = adapter.json_schema()
+    bounds = {key: getattr(limit, key) for limit in field.metadata for key in ("gt", "ge", "lt", "le") if hasattr(limit, key)}
+    return {
+        "name": name,
+        "default": adapter.dump_python(field.default, mode="json"),
+        "values": schema.get("enum"),
+        "bounds": bounds or None,
+        "description": " ".join((field.description or "").split()),
+    }
+
+
+def _show(method: dict[str, Any], whole: bool) -> None:
+    if not whole:
+        options = ", ".join(f"{option['name']}={_short(option['default'])}" for option in method["options"])
+        print(f"{method['name']:<10} {method['ticket'] + ' ticket':<15} {method['summary']}" + (f" ({options})" if options else ""))
+        return
+    print(f"{method['name']}: {method['summary']}\nticket type: {method['ticket']}\npaper: {method['paper']}")
+    print(f"looks at training data to find the ticket: {'yes' if method['uses_data'] else 'no'}")
+    print("options:" if method["options"] else "no options")
+    for option in method["options"]:
+        values = " | ".join(map(str, option["values"])) if option["values"] else ""
+        signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+        bounds = ", ".join(f"{signs[key]} {limit}" for key, limit in (option["bounds"] or {}).items())
+        about = "; ".join(part for part in (values, bounds) if part)
+        print(f"  {option['name']} (default {_short(option['default'])}{'; ' + about if about else ''})")
+        print(f"      {option['description']}")
+
+
+def _short(value: Any) -> str:
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

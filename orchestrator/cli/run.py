@@ -1,0 +1,86 @@
+"""jackpot run: run or resume a sweep."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.common import load_checked, print_json, said, wrong
+
+EXAMPLES = "Examples: jackpot run quickstart | jackpot run my.yaml --set recipe.epochs=5 --out /scratch/mine"
+
+
+def command(
+    spec: Annotated[str, typer.Argument(help="A spec's path, or the name of one that comes with Jackpot.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; run nothing.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="With --dry-run: say it as JSON.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one value.")] = None,
+    out: Annotated[str | None, typer.Option(help="The sweep's folder (default: ./sweeps/NAME).")] = None,
+    only: Annotated[str | None, typer.Option(help="Run the trials of one method alone.")] = None,
+    max_hours: Annotated[float | None, typer.Option(min=0.0, help="Stop after this long; resume any time.")] = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster instead of one started here.")] = None,
+) -> None:
+    """Run a sweep, or go on with one: what has a result is skipped, a training continues from its checkpoint."""
+    if json and not dry_run:
+        wrong("--json goes with --dry-run; the results of a run are in results.csv and `jackpot status --json`")
+    loaded = load_checked(spec, set_ or [])
+    with said():
+        if dry_run:
+            _dry_run(loaded.require(), out, only, json)
+            return
+        _run(loaded.require(), out, only, max_hours, address)
+
+
+def _dry_run(spec: object, out: str | None, only: str | None, json: bool) -> None:
+    from orchestrator.api import folder_for
+    from orchestrator.engine.plan import make_plan
+    from orchestrator.spec.models import Spec
+    from orchestrator.sweep.driver import FINAL, finished
+
+    assert isinstance(spec, Spec)
+    folder = folder_for(spec, out)
+    plan = make_plan(spec).only(only)
+    summary = plan.summary(folder.store.has, {t: s for t, s in finished(folder, plan).items() if s in FINAL})
+    if json:
+        print_json(summary)
+        return
+    for row in summary["planned"]:
+        shared = f", {row['shared_stages']} shared with other trials" if row["shared_stages"] else ""
+        state = "done" if row["done"] else f"{row['epochs']:g} epochs, {row['stages']} stages{shared}"
+        print(f"{row['trial']}: {state}")
+    print(f"{summary['trials']} trials, {summary['stages']} distinct stages")
+    print(
+        f"{summary['epochs_requested']:g} epochs requested, {summary['epochs_distinct']:g} distinct, "
+        f"{summary['epochs_to_train']:g} left to train"
+    )
+
+
+def _run(spec: object, out: str | None, only: str | None, hours: float | None, address: str | None) -> None:
+    from rich.console import Console
+
+    from orchestrator.api import folder_for, run
+    from orchestrator.engine.results import results
+    from orchestrator.report.table import accuracy_tables
+    from orchestrator.spec.models import Spec
+    from orchestrator.sweep.driver import resume_hint
+
+    assert isinstance(spec, Spec)
+    console = Console()
+    folder = folder_for(spec, out)
+    outcome = run(spec, out=out, only=only, hours=hours, address=address, console=Console(stderr=True))
+    for table in accuracy_tables(results(folder)):
+        console.print(table)
+    where = os.path.relpath(folder.path)
+    print(f"results: {where}/results.csv, a folder a trial in {where}/trials")
+    if spec.tracking.enabled:
+        print(f"browse:  jackpot ui {where}")
+    if outcome.tracking:
+        print(outcome.tracking)
+    bad = {trial: status for trial, status in outcome.statuses.items() if status in ("failed", "blocked")}
+    for trial, status in bad.items():
+        print(f"{status}: {trial}; see `jackpot logs {where}/trials/{trial}`")
+    if outcome.stopped:
+        print(f"{outcome.stopped}; {resume_hint(folder)}")
+    raise typer.Exit(outcome.exit_code)

@@ -1,0 +1,49 @@
+"""jackpot status: how far a sweep is."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.cli.common import open_sweep, print_json, said
+
+EXAMPLES = "Examples: jackpot status quickstart | jackpot status sweeps/mine --watch"
+
+WATCH_SECONDS = 2.0
+
+
+def command(
+    sweep: Annotated[str, typer.Argument(help="A sweep's folder, or the name of one in ./sweeps.")],
+    json: Annotated[bool, typer.Option("--json", help="Say it as JSON.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Say it again every two seconds until the sweep ends.")] = False,
+) -> None:
+    """What is done, running, failed and left; how busy the slots were; how large the store is."""
+    from orchestrator.engine.status import status
+
+    folder = open_sweep(sweep)
+    while True:
+        with said():
+            now = status(folder)
+        if json:
+            print_json(now)
+        else:
+            _show(now)
+        if not watch or now["driver"] is None:
+            return
+        time.sleep(WATCH_SECONDS)
+
+
+def _show(now: dict[str, Any]) -> None:
+    print(f"{now['sweep']}: {'running, ' + now['driver'] if now['driver'] else 'not running'}")
+    counts = ", ".join(f"{count} {state}" for state, count in now["counts"].items() if count)
+    print(f"{now['trials']} trials: {counts}")
+    for trial in now["running"]:
+        print(f"  running: {trial}")
+    for trial, status in now["bad"].items():
+        print(f"  {status}: {trial} (jackpot logs {now['folder']}/trials/{trial})")
+    print(f"epochs: {now['epochs_trained']:g} trained, {now['epochs_distinct']:g} distinct in the plan")
+    if now["busy"] is not None:
+        print(f"slots: {now['slots']}, busy {100 * now['busy']:.1f} % from the first to the last start of a trial")
+    print(f"store: {now['stages']} stages, {now['store_bytes'] / 2**20:.1f} MiB")

@@ -1,0 +1,30 @@
+"""jackpot stop: end a running sweep cleanly."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.common import open_sweep, wrong
+
+EXAMPLES = "Example: jackpot stop sweeps/quickstart"
+
+WAIT_SECONDS = 60.0
+
+
+def command(sweep: Annotated[str, typer.Argument(help="A sweep's folder, or the name of one in ./sweeps.")]) -> None:
+    """End a running sweep: running trials keep a checkpoint; `jackpot run` goes on later."""
+    folder = open_sweep(sweep)
+    driver = folder.driver()
+    if driver is None:
+        print(f"{folder.path}: not running")
+        return
+    folder.request_stop("jackpot stop")
+    waited = time.monotonic() + WAIT_SECONDS
+    while folder.driver() is not None:
+        if time.monotonic() > waited:
+            wrong(f"{folder.path}: asked to stop, but {driver} still runs after {WAIT_SECONDS:.0f} s")
+        time.sleep(0.2)
+    print(f"{folder.path}: stopped")

@@ -1,0 +1,292 @@
+"""The bench of a running trial: finds every stage it is asked for in the store, or computes it and keeps it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import torch
+from torch import nn
+
+from methods.bench import Tensors
+from methods.method import Method
+from orchestrator.engine import nets
+from orchestrator.engine.data import Batches
+from orchestrator.engine.files import Corrupt, read_sealed, write_sealed
+from orchestrator.engine.planning import PlanningBench, Request, training_key
+from orchestrator.engine.seeds import generator
+from orchestrator.engine.setting import Setting
+from orchestrator.engine.store import Store
+from orchestrator.engine.train import Diverged, Trainer, evaluate, weights_of
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_SECONDS = 30.0
+"""A training is checkpointed this often; what a kill loses is at most that, and results do not depend on it."""
+
+
+class Stopped(Exception):
+    """The sweep was asked to stop; what was trained is checkpointed."""
+
+
+class StageFailed(Exception):
+    """A stage raised an error; `__cause__` is that error."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"stage {key[:12]} failed")
+        self.key = key
+
+
+class Blocked(Exception):
+    """Another trial of this run has failed at a stage that this one needs."""
+
+    def __init__(self, key: str, by: str) -> None:
+        super().__init__(f"stage {key[:12]} failed in trial {by}")
+        self.key, self.by = key, by
+
+
+@dataclass
+class Watch:
+    """What happens around a trial: who it is, whom it tells, when it must stop."""
+
+    trial: str = "trial"
+    run: str = "run"
+    """Which `jackpot run` this is: failures of an earlier one block nobody."""
+    cuts: Mapping[str, list[int]] = field(default_factory=dict)
+    """Training run -> steps at which some trial of the sweep needs its weights; kept on the way past."""
+    owners: Mapping[str, str] = field(default_factory=dict)
+    """Training stage -> the trial whose cost it is: the first in the plan's order to ask for it."""
+    stopping: Callable[[], bool] = lambda: False
+    tell: Callable[[dict[str, Any]], None] = lambda event: None
+    """Told of every epoch trained and of every stage begun."""
+
+
+class TrialBench(PlanningBench):
+    """A Workbench over a store. A stage that exists is read, never recomputed; one that another process is
+    computing is waited for, and taken over if that process dies."""
+
+    def __init__(
+        self,
+        setting: Setting,
+        method: type[Method],
+        seed: int,
+        sparsity: Decimal,
+        store: Store,
+        device: torch.device,
+        watch: Watch | None = None,
+    ) -> None:
+        super().__init__(setting, method, seed, sparsity)
+        self.store, self.device, self.watch = store, device, watch or Watch()
+        self.batches = Batches(setting.data, setting.spec.recipe.augmentation, device)
+        self.waited = 0.0
+        """Seconds spent waiting for stages that other trials were computing."""
+        self._jobs: dict[str, Request] = {}
+        self._recent: dict[str, Tensors] = {}
+
+    def _ask(self, request: Request) -> None:
+        super()._ask(request)
+        self._ensure(request)
+
+    def meta(self, key: str) -> dict[str, Any]:
+        """The record of a stage that this trial has asked for. Raises Diverged where that is its result."""
+        meta = self.store.meta(key)
+        while meta is None:  # damaged since it was made, and set aside
+            self._ensure(self._jobs[key])
+            meta = self.store.meta(key)
+        if reason := meta.get("diverged"):
+            raise Diverged(f"{reason} (stage {key[:12]})")
+        return meta
+
+    def value(self, key: str) -> Tensors:
+        """The tensors of a stage that this trial has asked for."""
+        if key == self._dense:
+            return {layer.name: torch.ones(layer.shape, dtype=torch.bool) for layer in self.layers}
+        if key not in self._recent:
+            while (found := self.store.read(key)) is None:
+                self._ensure(self._jobs[key])
+            # two are enough: the weights and masks that the next stage starts from
+            self._recent = dict(list(self._recent.items())[-1:]) | {key: found[0]}
+        return self._recent[key]
+
+    def _ensure(self, request: Request) -> None:
+        self._jobs[request.key] = request
+        began = time.monotonic()
+        while not self.store.has(request.key):
+            if self.watch.stopping():
+                raise Stopped
+            with self.store.claim(request.key) as mine:
+                if mine and not self.store.has(request.key):
+                    self._refuse_failed(request.key)
+                    self.waited += time.monotonic() - began
+                    self._make(request)
+                    break
+            self.watch.tell({"stage": request.key, "kind": request.kind, "waiting": True})
+            time.sleep(0.05)
+        else:
+            self.waited += time.monotonic() - began
+        self.meta(request.key)
+
+    def _make(self, request: Request) -> None:
+        self.watch.tell({"stage": request.key, "kind": request.kind})
+        makers = {
+            "initialise": self._initialise,
+            "train": self._train,
+            "compute": self._compute,
+            "evaluate": self._evaluate,
+        }
+        try:
+            tensors, meta = makers[request.kind](request)
+        except Diverged as reason:
+            tensors, meta = {}, {"diverged": str(reason)}
+        except (Stopped, StageFailed, Blocked):
+            raise
+        except Exception as error:
+            self._mark_failed(request.key)
+            raise StageFailed(request.key) from error
+        known = {"kind": request.kind, "inputs": list(request.inputs), "made": time.time()}
+        owner = self.watch.owners.get(request.key, self.watch.trial)
+        self.store.write(request.key, tensors, {**known, "trial": owner, **meta})
+        self.store.drop_checkpoint(request.key)
+
+    # The four kinds of stage
+
+    def _initialise(self, request: Request) -> tuple[Tensors, dict]:
+        net = self._build()
+        if self.setting.model.weights:
+            nets.load_weights(net, self.setting.model.weights)
+        return dict(net.state_dict()), {}
+
+    def _compute(self, request: Request) -> tuple[Tensors, dict]:
+        assert request.function is not None
+        values = [_plain(self.value(key), self.device) for key in request.inputs]
+        return request.function(self, *values, **request.options), {}
+
+    def _evaluate(self, request: Request) -> tuple[Tensors, dict]:
+        net = self.net(weights_of(self.value(request.inputs[0])))
+        tensors, meta = {}, {}
+        for split in ("test", "validation"):
+            measured = evaluate(net, self.batches, split)
+            if measured:
+                tensors[f"{split}/correct"] = measured.correct
+                meta[split] = {"accuracy": measured.accuracy, "loss": measured.loss}
+        return tensors, meta
+
+    def _train(self, request: Request) -> tuple[Tensors, dict]:
+        before = self._cuts_before(request)
+        start, *masks = request.inputs
+        kept = {layer.parameter: self.value(masks[0])[layer.name] for layer in self.layers} if masks else {}
+        net = self.net(weights_of(self.value(start)))
+        images = len(self.setting.data.train.labels)
+        trainer = Trainer(net, self.batches, images, self.setting.spec.recipe, self.seed, request.start, kept)
+        if before:
+            trainer.restore(self.value(before[-1].key))
+        first = trainer.progress.step
+        if (checkpoint := self.store.load_checkpoint(request.key)) is not None:
+            trainer.restore(checkpoint)
+            log.info("continuing stage %s at step %d", request.key[:12], trainer.progress.step)
+        self._run(trainer, request)
+        whole = request.until == self.setting.total_steps
+        tensors = weights_of(trainer.state()) if whole else trainer.state()
+        progress = trainer.progress
+        return tensors, {
+            "steps": request.until - first,
+            "seconds": progress.seconds,
+            "history": progress.history,
+        }
+
+    def _cuts_before(self, request: Request) -> list[Request]:
+        """The stages of the same run that others need on the way there, each made if it is missing."""
+        steps = [step for step in self.watch.cuts.get(request.run, []) if request.start < step < request.until]
+        cuts = [
+            Request(training_key(request.run, step), "train", request.inputs, request.run, request.start, step)
+            for step in sorted(steps)
+        ]
+        for cut in cuts:
+            self._ensure(cut)
+        return cuts
+
+    def _run(self, trainer: Trainer, request: Request) -> None:
+        """Train to the end of the stage, telling the watch of every epoch and keeping checkpoints."""
+        progress = trainer.progress
+        told, began, saved = progress.step, time.monotonic(), time.monotonic()
+        spent = progress.seconds
+
+        def tell(record: dict[str, float]) -> None:
+            nonlocal told
+            self.watch.tell(
+                {
+                    "stage": request.key,
+                    "kind": "train",
+                    "step": progress.step,
+                    "until": request.until,
+                    "steps": progress.step - told,
+                    "per_epoch": self.setting.per_epoch,
+                    **record,
+                }
+            )
+            told = progress.step
+
+        def checkpoint() -> None:
+            nonlocal saved
+            progress.seconds = spent + time.monotonic() - began
+            self.store.save_checkpoint(request.key, progress.step, trainer.state())
+            tell({})
+            saved = time.monotonic()
+
+        def on_step() -> None:
+            if self.watch.stopping():
+                checkpoint()
+                raise Stopped
+
+        trainer.run(
+            request.until,
+            on_epoch=tell,
+            checkpoint=checkpoint,
+            due=lambda: time.monotonic() - saved > CHECKPOINT_SECONDS,
+            on_step=on_step,
+        )
+        progress.seconds = spent + time.monotonic() - began
+        if progress.step > told:
+            tell({})
+
+    # Failures that other trials must not repeat
+
+    def _mark_failed(self, key: str) -> None:
+        write_sealed(self.store.folder / "failures" / key, {"run": self.watch.run, "trial": self.watch.trial})
+
+    def _refuse_failed(self, key: str) -> None:
+        try:
+            mark = read_sealed(self.store.folder / "failures" / key)
+        except (FileNotFoundError, Corrupt):
+            return
+        if mark["run"] == self.watch.run and mark["trial"] != self.watch.trial:
+            raise Blocked(key, mark["trial"])
+
+    # What a computed function may use
+
+    def _build(self) -> nn.Module:
+        net = nets.build(self.setting.model, self.classes, self.setting.data.shape, self.seed)
+        return net.to(self.device, memory_format=torch.channels_last)
+
+    def net(self, weights: Tensors) -> nn.Module:
+        """See Workbench."""
+        net = self._build()
+        net.load_state_dict(weights)
+        return net.train()
+
+    def scoring_batch(self, per_class: int, part: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """See Workbench."""
+        return self.batches.scoring(per_class, self.generator("scoring", part))
+
+    def generator(self, purpose: str, *parts: int | str) -> torch.Generator:
+        """See Workbench."""
+        return generator(self.seed, purpose, *parts)
+
+
+def _plain(tensors: Tensors, device: torch.device) -> Tensors:
+    """What a function computes with: weights without the optimiser's state, on the trial's device."""
+    return {name: value.to(device) for name, value in weights_of(tensors).items()}

@@ -1,0 +1,35 @@
+"""scikit-learn's handwritten digits: 1,797 real 8x8 grey images of 10 classes, embedded in the package."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from orchestrator.engine.data.dataset import DataSet, Split, array_digest, hold_out, moments
+from orchestrator.spec.models import Digits
+
+
+def load_digits(data: Digits) -> DataSet:
+    """The digits, their grey levels 0..16 spread over 0..255. Test and validation are drawn class by class;
+    the normalisation is measured on all images but the test's. Raises DataError where a split takes all."""
+    from sklearn import datasets  # takes a second, and only this data set needs it
+
+    raw = datasets.load_digits()
+    images = np.rint(raw.images * (255 / 16)).astype(np.uint8)[..., None]
+    labels = raw.target.astype(np.int64)
+    classes = tuple(map(str, raw.target_names))
+
+    everything = np.arange(len(labels))
+    kept, test = hold_out(everything, labels, data.test, classes, data.split_seed, "test")
+    train, validation = hold_out(kept, labels, data.validation, classes, data.split_seed, "validation")
+    mean, std = moments(images, kept)
+    return DataSet(
+        name="digits",
+        classes=classes,
+        shape=(1, 8, 8),
+        mean=mean,
+        std=std,
+        train=Split(images, train, labels[train]),
+        validation=Split(images, validation, labels[validation]),
+        test=Split(images, test, labels[test]),
+        content=array_digest(images),
+    )

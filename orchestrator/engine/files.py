@@ -1,0 +1,71 @@
+"""Files that are whole or absent: written under a temporary name, renamed, and sealed with a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class Corrupt(Exception):
+    """A file whose content does not match its checksum, or that cannot be read as what it should be."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`; renamed over it when the block ends well, removed otherwise.
+    The content is flushed to the disk before the rename, so a power cut leaves the old file or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def canonical(value: Any) -> bytes:
+    """The one JSON text of a value: keys sorted, no spaces. What keys and seals are hashed from."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=True).encode()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_sealed(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON with its own checksum under "sha256", whole or not at all."""
+    sealed = {**content, "sha256": digest(content)}
+    write_text(path, json.dumps(sealed, indent=1) + "\n")
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read what `write_sealed` wrote. Raises FileNotFoundError, or Corrupt if a byte of it changed."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        seal = content.pop("sha256")
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise Corrupt(f"{path}: not a sealed JSON file ({error})") from error
+    if digest(content) != seal:
+        raise Corrupt(f"{path}: content does not match its checksum")
+    return content

@@ -1,0 +1,166 @@
+"""A sweep's folder: where everything of a sweep lies, and who may write to it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from orchestrator.engine.files import Corrupt, read_sealed, write_text
+
+if TYPE_CHECKING:
+    from orchestrator.engine.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class FolderError(Exception):
+    """The sweep's folder cannot be used; the message says why and what to do."""
+
+
+class SweepFolder:
+    """The files of one sweep. The results in it are the truth; everything else can be made from them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+
+    @property
+    def name(self) -> str:
+        """The sweep's name, as commands take it."""
+        return self.path.name
+
+    @cached_property
+    def store(self) -> Store:
+        """The stages of the sweep."""
+        from orchestrator.engine.store import Store  # torch is loaded only where stages are read
+
+        return Store(self.path)
+
+    def trial(self, trial: str) -> Path:
+        """Where a trial keeps its result, events, log and ticket."""
+        return self.path / "trials" / trial
+
+    def trials(self) -> list[str]:
+        """Every trial that has left something."""
+        return sorted(path.name for path in self.path.glob("trials/*") if path.is_dir())
+
+    def prepare(self) -> None:
+        """Make the folder and see that it can be written. Raises FolderError."""
+        probe = self.path / f".probe-{uuid.uuid4().hex[:8]}"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"jackpot" * 1024)
+            probe.unlink()
+        except OSError as error:
+            raise FolderError(
+                f"{self.path}: cannot be written ({error.strerror}); free space, mend its permissions or choose "
+                "another folder with --out"
+            ) from error
+
+    def result(self, trial: str) -> dict[str, Any] | None:
+        """A trial's result, or None. A damaged file is set aside with a warning, so that the trial runs again."""
+        path = self.trial(trial) / "result.json"
+        try:
+            return read_sealed(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except Corrupt as error:
+            aside = path.with_name(f"result.corrupt-{uuid.uuid4().hex[:8]}.json")
+            os.rename(path, aside)
+            log.warning("result set aside as %s and to be computed anew: %s", aside, error)
+            return None
+
+    def results(self) -> dict[str, dict[str, Any]]:
+        """Every result there is, by trial."""
+        found = {trial: self.result(trial) for trial in self.trials()}
+        return {trial: result for trial, result in found.items() if result is not None}
+
+    # Events: what a running trial says of itself, a JSON line each
+
+    def tell(self, trial: str, event: dict[str, Any]) -> None:
+        """Append an event of a trial, with the time."""
+        line = json.dumps({"time": time.time(), **event}) + "\n"
+        path = self.trial(trial) / "events.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(line)  # one short write: lines of two processes do not mix
+
+    def events(self, trial: str) -> list[dict[str, Any]]:
+        """The events of a trial. A line that a killed worker left unfinished is passed over."""
+        try:
+            text = (self.trial(trial) / "events.jsonl").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return []
+        found = []
+        for line in text.splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return found
+
+    # One driver
+
+    @contextmanager
+    def driving(self) -> Iterator[None]:
+        """Be the one driver of this sweep. The lock is the kernel's and ends with the process, however it dies.
+        Raises FolderError if another process drives it."""
+        with open(self.path / "driver.lock", "a+", encoding="utf-8") as file:
+            if not _lock(file):
+                file.seek(0)
+                raise FolderError(
+                    f"{self.path}: another process is driving this sweep ({file.read().strip()}); wait for it, or end "
+                    f"it with `jackpot stop {self.path}`"
+                )
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            self.stop_file.unlink(missing_ok=True)
+            yield
+
+    def driver(self) -> str | None:
+        """Who drives the sweep now, or None."""
+        try:
+            with open(self.path / "driver.lock", encoding="utf-8") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return file.read().strip()
+        except FileNotFoundError:
+            pass
+        return None
+
+    # Stopping: a file that the driver and every worker look for
+
+    @property
+    def stop_file(self) -> Path:
+        """Its presence asks the sweep to stop."""
+        return self.path / "stop"
+
+    def request_stop(self, why: str) -> None:
+        """Ask the sweep to stop: running trials keep a checkpoint and end, no new one starts."""
+        write_text(self.stop_file, why + "\n")
+
+    def stop_requested(self) -> bool:
+        """Whether the sweep was asked to stop."""
+        return self.stop_file.exists()
+
+
+def _lock(file: IO[str]) -> bool:
+    """Take the exclusive lock. Tried a few times, because `driver` holds it for a moment to look."""
+    for _ in range(10):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.05)
+    return False

@@ -1,0 +1,119 @@
+"""Weights to start from: a file, or torchvision's by name."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from orchestrator.engine.files import digest, file_digest
+from orchestrator.engine.nets.errors import ModelError
+from orchestrator.spec.problems import nearest
+
+FILES = (".safetensors", ".pt", ".pth")
+SHOWN = 5
+
+
+def load_weights(net: nn.Module, weights: str) -> str:
+    """Load `weights` into the network: a .safetensors file, a .pt or .pth file (a state_dict, or one under
+    "state_dict"; loaded without running code), or the name of torchvision weights. Returns their fingerprint.
+    Raises ModelError if they cannot be read, or list every name and shape that does not fit."""
+    state = _read(weights)
+    if problem := _mismatch(net.state_dict(), state):
+        raise _error(f"{weights}: does not fit the network: {problem}")
+    net.load_state_dict(state)
+    return weights_fingerprint(weights)
+
+
+def weights_fingerprint(weights: str) -> str:
+    """SHA-256 of a file's bytes; of torchvision weights, of their name and address, which holds a hash of the
+    content, so that nothing is downloaded. Raises ModelError if there are no such weights."""
+    if _is_file(weights):
+        try:
+            return file_digest(Path(weights))
+        except OSError as error:
+            raise _error(
+                f"{weights}: cannot be read ({error.strerror}); a relative path starts at the current folder"
+            ) from error
+    known = _torchvision(weights)
+    return digest({"weights": str(known), "url": known.url})
+
+
+def weights_problems(net: nn.Module, weights: str) -> list[tuple[tuple[str, ...], str]]:
+    """What is wrong with `weights` for a network (which may be on the meta device). torchvision's weights are
+    looked up by name only: what they hold is known once they are downloaded."""
+    try:
+        if not _is_file(weights):
+            _torchvision(weights)
+        elif problem := _mismatch(net.state_dict(), _read(weights)):
+            raise _error(f"{weights}: does not fit the network: {problem}")
+    except ModelError as error:
+        return error.problems
+    return []
+
+
+def _error(message: str) -> ModelError:
+    return ModelError((("weights",), message))
+
+
+def _is_file(weights: str) -> bool:
+    return weights.lower().endswith(FILES)
+
+
+def _read(weights: str) -> dict[str, torch.Tensor]:
+    if not _is_file(weights):
+        return dict(_torchvision(weights).get_state_dict(progress=False, check_hash=True))
+    weights_fingerprint(weights)  # says it well if there is no such file
+    if weights.lower().endswith(".safetensors"):
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(weights)
+        except SafetensorError as error:
+            raise _error(f"{weights}: not a safetensors file ({error})") from error
+    try:
+        content = torch.load(weights, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise _error(
+            f"{weights}: cannot be loaded as weights alone ({reason}); save the network's state_dict() with torch.save"
+        ) from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise _error(f"{weights}: holds no state_dict; save the network's state_dict() with torch.save")
+    return dict(state)
+
+
+def _torchvision(weights: str):  # type: ignore[no-untyped-def]  # torchvision has no types
+    from torchvision import models
+
+    try:
+        return models.get_weight(weights)
+    except (ValueError, KeyError, AttributeError) as error:
+        names = [str(each) for model in models.list_models() for each in models.get_model_weights(model)]
+        raise _error(
+            f"unknown weights {weights!r}{nearest(weights, names)} expected a {', '.join(FILES)} file or the name "
+            "of torchvision weights, e.g. ResNet18_Weights.IMAGENET1K_V1"
+        ) from error
+
+
+def _mismatch(wanted: dict[str, torch.Tensor], given: dict[str, torch.Tensor]) -> str:
+    """Which names are missing, unexpected or of another shape; empty where all fits."""
+    shapes = [
+        f"{name} {tuple(given[name].shape)} instead of {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in given and given[name].shape != wanted[name].shape
+    ]
+    kinds = {
+        "missing": [name for name in wanted if name not in given],
+        "unexpected": [name for name in given if name not in wanted],
+        "other shapes": shapes,
+    }
+    return "; ".join(f"{len(names)} {kind}: {_listed(names)}" for kind, names in kinds.items() if names)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

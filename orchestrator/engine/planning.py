@@ -1,0 +1,171 @@
+"""The planning bench: runs a method without training anything and records the stages it asks for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import torch
+from torch import nn
+
+from methods.bench import Stage, Tensors, Ticket
+from methods.method import Method
+from methods.step import Step
+from orchestrator.engine.files import digest
+from orchestrator.engine.setting import Setting
+from orchestrator.engine.source import source_hash
+
+
+@dataclass(frozen=True)
+class Request:
+    """One stage asked for: its key, kind and inputs. A training also has its run (the key of the training
+    without its end: all ends of one run lie on one path) and the steps of the schedule it covers."""
+
+    key: str
+    kind: str
+    inputs: tuple[str, ...] = ()
+    run: str = ""
+    start: int = 0
+    until: int = 0
+    function: Callable[..., Tensors] | None = field(default=None, compare=False)
+    options: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of a training, 0 for anything else."""
+        return self.until - self.start
+
+
+def training_key(run: str, until: int) -> str:
+    """The key of a training run's weights at a step."""
+    return digest({"run": run, "until": until})
+
+
+class PlanningBench:
+    """A Workbench that names stages and computes none. `requests` holds what was asked for, in order."""
+
+    def __init__(self, setting: Setting, method: type[Method], seed: int, sparsity: Decimal) -> None:
+        self.setting, self.seed, self.sparsity = setting, seed, sparsity
+        self.layers, self.residual = setting.layers, setting.residual
+        self.classes = len(setting.data.classes)
+        self.method_source = source_hash(method.__module__)
+        self.requests: dict[str, Request] = {}
+        self._dense = digest({"kind": "dense masks", "setting": setting.key})
+
+    # What a method asks for
+
+    def initialise(self) -> Stage:
+        """See Workbench."""
+        key = digest({"kind": "initialise", "setting": self.setting.key, "seed": self.seed})
+        self._ask(Request(key, "initialise"))
+        return Stage(key)
+
+    def dense_masks(self) -> Stage:
+        """See Workbench."""
+        return Stage(self._dense)
+
+    def train(self, weights: Stage, masks: Stage | None = None, until: Step | None = None) -> Stage:
+        """See Workbench. Weights given by the spec (`weights:`) stand in for the dense training."""
+        total = self.setting.total_steps
+        end = until.iterations(self.setting.per_epoch) if until else total
+        if not weights.step <= end <= total:
+            raise ValueError(
+                f"cannot train until {until or 'the end'}: the weights stand at step {weights.step} of a schedule of "
+                f"{total} steps ({self.setting.spec.recipe.epochs} epochs of {self.setting.per_epoch})"
+            )
+        if end == weights.step:
+            return weights
+        mask_key = None if masks is None or masks.key == self._dense else masks.key
+        if self.setting.model.weights and mask_key is None:
+            if until is not None:
+                raise ValueError(f"cannot rewind to {until}: the dense network comes from `weights:`, untrained here")
+            return weights
+        run = digest(
+            {
+                "kind": "train",
+                "setting": self.setting.key,
+                "recipe": self.setting.recipe,
+                "seed": self.seed,
+                "weights": weights.key,
+                "masks": mask_key,
+                "start": weights.step,
+            }
+        )
+        inputs = (weights.key, mask_key) if mask_key else (weights.key,)
+        key = training_key(run, end)
+        self._ask(Request(key, "train", inputs, run, weights.step, end))
+        return Stage(key, end)
+
+    def compute(self, function: Callable[..., Tensors], *inputs: Stage, **options: Any) -> Stage:
+        """See Workbench. The key covers the source of the method and of the function."""
+        module = inspect.getmodule(function)
+        if module is None or "<" in function.__qualname__:
+            raise ValueError(f"{function!r} must be a function at the top of a module, so that its source is known")
+        keys = tuple(stage.key for stage in inputs)
+        key = digest(
+            {
+                "kind": "compute",
+                "setting": self.setting.key,
+                "augmentation": self.setting.recipe["augmentation"],
+                "seed": self.seed,
+                "function": f"{module.__name__}.{function.__qualname__}",
+                "source": [self.method_source, source_hash(module.__name__)],
+                "inputs": keys,
+                "options": options,
+            }
+        )
+        self._ask(Request(key, "compute", keys, function=function, options=options))
+        return Stage(key)
+
+    def evaluate(self, weights: Stage) -> Stage:
+        """Accuracy and loss on the test and validation sets: asked for by the engine, once, at the end."""
+        key = digest({"kind": "evaluate", "setting": self.setting.key, "weights": weights.key})
+        self._ask(Request(key, "evaluate", (weights.key,)))
+        return Stage(key)
+
+    def _ask(self, request: Request) -> None:
+        self.requests.setdefault(request.key, request)
+
+    # What only a function given to `compute` may use
+
+    def net(self, weights: Tensors) -> nn.Module:
+        """See Workbench."""
+        raise RuntimeError("only a function given to `compute` may use the network")
+
+    def scoring_batch(self, per_class: int, part: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """See Workbench."""
+        raise RuntimeError("only a function given to `compute` may look at data")
+
+    def generator(self, purpose: str, *parts: int | str) -> torch.Generator:
+        """See Workbench."""
+        raise RuntimeError("only a function given to `compute` may draw")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """All that one trial asks for, in order, and the names of its ends."""
+
+    ticket: Ticket
+    trained: Stage
+    evaluated: Stage
+    requests: tuple[Request, ...]
+    key: str
+    """Hash of the whole chain and of the method's source: a result with this key is still valid."""
+
+    @property
+    def trainings(self) -> list[Request]:
+        """The trainings of the chain."""
+        return [request for request in self.requests if request.kind == "train"]
+
+
+def follow(bench: PlanningBench, method: Method) -> Chain:
+    """Run a method on a bench, train its ticket and evaluate it: the whole course of a trial, planned or real."""
+    ticket = method.find(bench)
+    trained = bench.train(ticket.weights, ticket.masks)
+    evaluated = bench.evaluate(trained)
+    requests = tuple(bench.requests.values())
+    key = digest({"source": bench.method_source, "stages": [request.key for request in requests]})
+    return Chain(ticket, trained, evaluated, requests, key)

@@ -1,0 +1,78 @@
+"""The results of a sweep as one table: a row a trial."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.engine.files import Corrupt, read_sealed, replacing
+from orchestrator.engine.folder import FolderError, SweepFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRICS = (
+    "accuracy/test", "loss/test", "accuracy/val", "loss/val", "sparsity/global", "compression_ratio", "macs",
+    "macs/dense", "macs/speedup", "cost/epochs", "cost/epochs_new", "cost/train_seconds",
+)  # fmt: skip
+TIMES_AND_HOST = ("cost/train_seconds", "started", "ended", "waited_seconds", "host")
+"""The columns in which two runs of one spec may differ."""
+
+
+def planned_results(folder: SweepFolder) -> list[tuple[str, dict[str, Any] | None]]:
+    """Every trial of the sweep's last plan with its result, None where there is none that is valid. Raises
+    FolderError where no sweep lies in the folder."""
+    try:
+        plan = read_sealed(folder.path / "plan.json")
+    except (FileNotFoundError, Corrupt, NotADirectoryError) as error:
+        raise FolderError(f"{folder.path}: no sweep here ({error}); name the folder that `jackpot run` made") from error
+    rows = []
+    for planned in plan["planned"]:
+        result = folder.result(planned["trial"])
+        rows.append((planned["trial"], result if result and result["key"] == planned["key"] else None))
+    return sorted(rows, key=lambda row: row[0])
+
+
+def run_status(folder: SweepFolder) -> str:
+    """MLflow's word for how a sweep that is not running stands: FINISHED once every planned trial has a result
+    that stands, KILLED while any is left, else FAILED."""
+    statuses = {result["status"] if result else "missing" for _, result in planned_results(folder)}
+    if "missing" in statuses:
+        return "KILLED"
+    return "FAILED" if statuses & {"failed", "blocked"} else "FINISHED"
+
+
+def results(folder: SweepFolder) -> pd.DataFrame:
+    """One row a planned trial: what it was, its status ("missing" without a result), the metrics under their
+    names, times and host."""
+    import pandas as pd
+
+    return pd.DataFrame([_row(trial, result) for trial, result in planned_results(folder)])
+
+
+def _row(trial: str, result: dict[str, Any] | None) -> dict[str, Any]:
+    if result is None:
+        return {"trial": trial, "status": "missing"}
+    error = result["error"] or {}
+    return {
+        "trial": trial,
+        **{key: result[key] for key in ("status", "model", "method", "label")},
+        "options": json.dumps(result["options"], sort_keys=True),
+        **{key: result[key] for key in ("sparsity", "seed", "data", "key")},
+        **{name: result["metrics"].get(name) for name in METRICS},
+        "collapsed": " ".join(result.get("collapsed", [])),
+        "error": f"{error['type']}: {error['message']}" if error else "",
+        "blocked_by": result["blocked_by"] or "",
+        **{key: result.get(key) for key in ("started", "ended", "waited_seconds")},
+        "host": result["host"]["hostname"],
+    }
+
+
+def write_csv(folder: SweepFolder) -> Path:
+    """Write results.csv into the sweep's folder; its path."""
+    path = folder.path / "results.csv"
+    table = results(folder)
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False)
+    return path

@@ -1,0 +1,82 @@
+"""One network on one data set under one recipe: what all trials of a model share."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from torch import nn
+
+from methods.layers import Layer, prunable_layers
+from orchestrator.engine.data import DataSet, load_data
+from orchestrator.engine.files import digest
+from orchestrator.engine.macs import Macs, macs
+from orchestrator.engine.nets import skeleton, source_of, weights_fingerprint
+from orchestrator.engine.train import steps_per_epoch
+from orchestrator.spec.models import Model, Spec
+
+STAGE_VERSION = 1
+"""Raised whenever a change of the engine changes what a stage computes: stages made before are not read again."""
+
+
+class Setting:
+    """The part of a trial that its method, sparsity and seed leave alone. Builds nothing until it is asked."""
+
+    def __init__(self, spec: Spec, model: Model) -> None:
+        self.spec, self.model = spec, model
+
+    @cached_property
+    def data(self) -> DataSet:
+        """The data set. Raises DataError."""
+        return load_data(self.spec.data)
+
+    @cached_property
+    def skeleton(self) -> nn.Module:
+        """The network without values (on the meta device). Raises ModelError."""
+        return skeleton(self.model, len(self.data.classes), self.data.shape)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Prunable layers in module order."""
+        return prunable_layers(self.skeleton, self.spec.prunable.exclude)
+
+    @cached_property
+    def macs(self) -> Macs:
+        """Multiply-accumulates of the dense network for one image."""
+        return macs(self.skeleton, self.data.shape, self.layers)
+
+    @property
+    def residual(self) -> bool:
+        """Whether the network says that it has residual connections."""
+        return bool(getattr(self.skeleton, "residual", False))
+
+    @property
+    def per_epoch(self) -> int:
+        """Optimiser steps of one epoch."""
+        return steps_per_epoch(len(self.data.train.labels), self.spec.recipe.batch)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole schedule."""
+        return self.spec.recipe.epochs * self.per_epoch
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What every key of this setting covers: engine version, data content, network."""
+        return {
+            "version": STAGE_VERSION,
+            "data": self.data.fingerprint,
+            "model": {"name": self.model.name, "options": self.model.options, "source": source_of(self.model)},
+            "weights": weights_fingerprint(self.model.weights) if self.model.weights else None,
+            "exclude": list(self.spec.prunable.exclude),
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of `identity`."""
+        return digest(self.identity)
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """The recipe as every training key covers it."""
+        return self.spec.recipe.model_dump(mode="json")

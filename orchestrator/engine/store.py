@@ -1,0 +1,166 @@
+"""The stage store: results by the hash of their inputs, on a file system that several processes share.
+
+A stage is a folder stages/ab/abcd.../ with data.safetensors and stage.json. It is built under a temporary name
+and renamed, so it is whole or absent; the first complete write wins. stage.json is sealed and holds the data's
+checksum: a stage that fails it is set aside under corrupt/ and computed anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from orchestrator.engine.files import Corrupt, file_digest, read_sealed, replacing, write_sealed
+
+log = logging.getLogger(__name__)
+
+Tensors = dict[str, torch.Tensor]
+
+
+class Store:
+    """The stages of one sweep, in `folder`. Safe with several processes on one file system."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, key: str) -> Path:
+        """The folder of a stage."""
+        return self.folder / "stages" / key[:2] / key
+
+    def meta(self, key: str) -> dict[str, Any] | None:
+        """What is recorded of a stage, or None where it does not exist. One that is damaged is set aside."""
+        try:
+            return read_sealed(self.path(key) / "stage.json")
+        except FileNotFoundError:
+            return None
+        except (Corrupt, NotADirectoryError) as error:
+            self.set_aside(key, str(error))
+            return None
+
+    def has(self, key: str) -> bool:
+        """Whether the stage exists."""
+        return self.meta(key) is not None
+
+    def read(self, key: str) -> tuple[Tensors, dict[str, Any]] | None:
+        """A stage's tensors and record, checked against their checksums; None where it does not exist."""
+        meta = self.meta(key)
+        if meta is None:
+            return None
+        data = self.path(key) / "data.safetensors"
+        try:
+            if file_digest(data) != meta["data"]:
+                raise Corrupt(f"{data}: content does not match its checksum")
+            return load_file(data), meta
+        except (Corrupt, SafetensorError, FileNotFoundError) as error:
+            self.set_aside(key, str(error))
+            return None
+
+    def write(self, key: str, tensors: Tensors, meta: dict[str, Any]) -> bool:
+        """Keep a stage. False where another complete write was first; theirs stands."""
+        final = self.path(key)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = final.parent / f".{key[:16]}.{uuid.uuid4().hex[:8]}.tmp"
+        try:
+            temporary.mkdir()
+            data = temporary / "data.safetensors"
+            save(tensors, data)
+            write_sealed(temporary / "stage.json", {**meta, "key": key, "data": file_digest(data)})
+            try:
+                os.rename(temporary, final)
+            except OSError:
+                if self.has(key):
+                    return False
+                # what stood there was damaged and has just been set aside
+                os.rename(temporary, final)
+            return True
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def set_aside(self, key: str, reason: str) -> None:
+        """Move a damaged stage out of the way, with a warning; it will be computed anew."""
+        aside = self.folder / "corrupt" / f"{key}-{uuid.uuid4().hex[:8]}"
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.rename(self.path(key), aside)
+        except FileNotFoundError:
+            return  # another process was faster
+        log.warning("stage set aside as %s and to be computed anew: %s", aside, reason)
+
+    def keys(self) -> list[str]:
+        """Every stage there is."""
+        return sorted(path.parent.name for path in self.folder.glob("stages/??/*/stage.json"))
+
+    def size(self, key: str) -> int:
+        """Bytes of a stage."""
+        return sum(file.stat().st_size for file in self.path(key).iterdir())
+
+    def delete(self, key: str) -> int:
+        """Remove a stage; the bytes it held."""
+        path, size = self.path(key), self.size(key)
+        (path / "stage.json").unlink()  # first: a stage without its record does not exist
+        shutil.rmtree(path)
+        return size
+
+    @contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """Try to become the one process that computes a stage; yields whether it worked. The claim is a lock of
+        the kernel's, so it ends with the process that held it, however that died: no clock decides."""
+        path = self.folder / "claims" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            try:
+                yield True
+            finally:
+                # Whoever opened this file before it went gets the lock next, and looks for the stage first.
+                path.unlink(missing_ok=True)
+
+    # Checkpoints: how far a training stage in the making has come. One file a stage, named after its content's
+    # hash, so that a torn or damaged one is never read.
+
+    def save_checkpoint(self, key: str, step: int, tensors: Tensors) -> None:
+        """Keep the state of a stage at a step, in place of earlier ones."""
+        folder = self.folder / "checkpoints" / key
+        old = list(folder.glob("*.safetensors")) if folder.is_dir() else []
+        with replacing(folder / "new") as temporary:
+            save(tensors, temporary)
+            name = f"{step:09d}-{file_digest(temporary)[:32]}.safetensors"
+        os.replace(folder / "new", folder / name)
+        for path in old:
+            if path.name != name:
+                path.unlink(missing_ok=True)
+
+    def load_checkpoint(self, key: str) -> Tensors | None:
+        """The newest whole checkpoint of a stage, or None."""
+        for path in sorted((self.folder / "checkpoints" / key).glob("*.safetensors"), reverse=True):
+            if file_digest(path)[:32] == path.stem.split("-")[1]:
+                return load_file(path)
+            log.warning("checkpoint %s does not match its checksum and is left out", path)
+            path.unlink(missing_ok=True)
+        return None
+
+    def drop_checkpoint(self, key: str) -> None:
+        """Remove a stage's checkpoints, once it is complete."""
+        shutil.rmtree(self.folder / "checkpoints" / key, ignore_errors=True)
+
+
+def save(tensors: Tensors, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors as safetensors, from any device and memory format."""
+    # Copies, because the format refuses tensors that are strided or that share memory.
+    plain = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    save_file(plain, path, metadata)

@@ -1,0 +1,227 @@
+"""Training: a network under masks from one step of the schedule to another, the same whether it ran in one go
+or was broken off anywhere and continued."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from orchestrator.engine.seeds import derive, generator
+from orchestrator.spec.models import Recipe
+
+Tensors = dict[str, torch.Tensor]
+
+
+class TrainingData(Protocol):
+    """What training asks of the data."""
+
+    def order(self, generator: torch.Generator) -> torch.Tensor: ...
+    def train(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]: ...
+    def evaluation(self, split: str) -> Any: ...
+
+
+class Diverged(Exception):
+    """The loss or a weight is no longer finite. A result, not an error: the same trial would diverge again."""
+
+
+@dataclass
+class Progress:
+    """Where a training stands: what a checkpoint holds beside weights and optimiser."""
+
+    step: int
+    history: list[dict[str, float]] = field(default_factory=list)
+    """A record for each epoch that ended: epoch, lr, loss/train, loss/val, accuracy/val, time."""
+    seconds: float = 0.0
+    """Time spent training."""
+    loss_sum: float = 0.0
+    """Sum of the training losses of the images since the epoch began."""
+    images: int = 0
+
+
+def steps_per_epoch(images: int, batch: int) -> int:
+    """Optimiser steps of one epoch. A last batch of a single image is left out: batch norm cannot use it."""
+    return max(1, images // batch + (images % batch > 1))
+
+
+def learning_rate(recipe: Recipe, step: int, per_epoch: int) -> float:
+    """Learning rate of step `step` (from 0): a pure function, so that a schedule has no state to lose."""
+    schedule = recipe.schedule
+    warmup = schedule.warmup.iterations(per_epoch)
+    if step < warmup:
+        return recipe.lr * (step + 1) / (warmup + 1)
+    if schedule.name == "cosine":
+        total = recipe.epochs * per_epoch
+        return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+    passed = sum(step >= milestone.iterations(per_epoch) for milestone in schedule.at)
+    return recipe.lr * schedule.gamma**passed
+
+
+class Trainer:
+    """One training run of `net` from `start` steps into the schedule. `masks`: parameter name -> mask, or none.
+    `save` is called with what a checkpoint must hold, whenever `due` says so and when `stop` ends the run."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        data: TrainingData,
+        images: int,
+        recipe: Recipe,
+        seed: int,
+        start: int,
+        masks: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        self.net, self.data, self.recipe, self.seed = net, data, recipe, seed
+        self.images = images
+        self.per_epoch = steps_per_epoch(images, recipe.batch)
+        self.progress = Progress(start)
+        self.optimiser = _optimiser(net, recipe)
+        named = dict(net.named_parameters())
+        self.masked = [named[name] for name in masks] if masks else []
+        self.masks = [mask.to(named[name]) for name, mask in masks.items()] if masks else []
+        with torch.no_grad():
+            for parameter, mask in zip(self.masked, self.masks, strict=True):
+                parameter.mul_(mask)
+
+    def run(
+        self,
+        until: int,
+        *,
+        on_epoch: Callable[[dict[str, float]], None] = lambda record: None,
+        checkpoint: Callable[[], None] = lambda: None,
+        due: Callable[[], bool] = lambda: False,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Train to step `until`. Raises Diverged; what `on_step` raises passes through."""
+        order = None
+        while self.progress.step < until:
+            on_step()
+            epoch, position = divmod(self.progress.step, self.per_epoch)
+            if order is None or position == 0:
+                order = self.data.order(generator(self.seed, "order", epoch))
+                self.net.train()
+            self._step(order[position * self.recipe.batch : (position + 1) * self.recipe.batch])
+            if position == self.per_epoch - 1:
+                self._end_epoch(epoch + 1)
+                on_epoch(self.progress.history[-1])
+            if self.progress.step < until and due():
+                checkpoint()
+        if not all(torch.isfinite(value).all() for value in self.net.state_dict().values()):
+            raise Diverged(f"a weight is not finite at step {self.progress.step}")
+
+    def _step(self, indices: torch.Tensor) -> None:
+        step = self.progress.step
+        # Layers that draw at random (dropout) use torch's global generators: seeded anew for every step.
+        torch.manual_seed(derive(self.seed, "layers", step))
+        images, labels = self.data.train(indices, generator(self.seed, "augmentation", step))
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.recipe, step, self.per_epoch)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(self.net(images), labels, label_smoothing=self.recipe.label_smoothing)
+        loss.backward()
+        # A removed weight gets no gradient, so that momentum and weight decay leave it at exactly zero.
+        for parameter, mask in zip(self.masked, self.masks, strict=True):
+            if parameter.grad is not None:
+                parameter.grad.mul_(mask)
+        self.optimiser.step()
+        self.progress.step += 1
+        self.progress.loss_sum += loss.item() * len(labels)
+        self.progress.images += len(labels)
+        if not math.isfinite(self.progress.loss_sum):
+            raise Diverged(f"the training loss is not finite at step {step}")
+
+    def _end_epoch(self, epoch: int) -> None:
+        record = {
+            "epoch": epoch,
+            "lr": learning_rate(self.recipe, self.progress.step - 1, self.per_epoch),
+            "loss/train": self.progress.loss_sum / self.progress.images,
+        }
+        measured = evaluate(self.net, self.data, "validation")
+        if measured is not None:
+            record |= {"loss/val": measured.loss, "accuracy/val": measured.accuracy}
+        record["time"] = time.time()
+        self.progress.history.append(record)
+        self.progress.loss_sum, self.progress.images = 0.0, 0
+
+    def state(self) -> Tensors:
+        """All that a continued run needs: the network's state_dict, the optimiser's tensors under
+        "optimiser/INDEX/NAME" and the progress as JSON bytes under "progress/json"."""
+        tensors = dict(self.net.state_dict())
+        for index, slots in self.optimiser.state_dict()["state"].items():
+            for name, value in slots.items():
+                if value is not None:
+                    tensors[f"optimiser/{index}/{name}"] = value
+        text = json.dumps(asdict(self.progress)).encode()
+        tensors["progress/json"] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
+        return tensors
+
+    def restore(self, tensors: Tensors) -> None:
+        """Continue from what `state` gave."""
+        self.net.load_state_dict(weights_of(tensors))
+        parameters = list(self.net.parameters())
+        for name, value in tensors.items():
+            if name.startswith("optimiser/"):
+                _, index, slot = name.split("/")
+                self.optimiser.state[parameters[int(index)]][slot] = _like(parameters[int(index)], value)
+        self.progress = Progress(**json.loads(bytes(tensors["progress/json"].tolist())))
+
+
+def weights_of(tensors: Tensors) -> Tensors:
+    """The network's state_dict out of what `Trainer.state` gave."""
+    return {name: value for name, value in tensors.items() if "/" not in name}
+
+
+def _like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """The value on the parameter's device and in its memory format: optimisers compute wrong weights, without a
+    word, where the two differ."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device, copy=True)
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _optimiser(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in net.parameters()]
+    fused = all(parameter.is_floating_point() for parameter in parameters)
+    if recipe.optimiser == "adam":
+        return torch.optim.Adam(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
+    return torch.optim.SGD(
+        parameters,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
+        fused=fused,
+    )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A network on one split: mean cross-entropy, accuracy in 0..1, and which images were right."""
+
+    loss: float
+    accuracy: float
+    correct: torch.Tensor
+
+
+def evaluate(net: nn.Module, data: TrainingData, split: str) -> Measured | None:
+    """Measure the network on a split, in evaluation mode; None where the split is empty."""
+    was_training = net.training
+    net.eval()
+    loss, correct = 0.0, []
+    with torch.inference_mode():
+        for images, labels in data.evaluation(split):
+            logits = net(images)
+            loss += F.cross_entropy(logits, labels, reduction="sum").item()
+            correct.append((logits.argmax(1) == labels).cpu())
+    net.train(was_training)
+    if not correct:
+        return None
+    right = torch.cat(correct)
+    return Measured(loss / len(right), int(right.sum()) / len(right), right)

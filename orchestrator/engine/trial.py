@@ -1,0 +1,230 @@
+"""One trial from plan to result, on one worker."""
+
+from __future__ import annotations
+
+import base64
+import importlib.metadata
+import logging
+import platform
+import socket
+import time
+import traceback
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from methods import budget
+from methods.bench import Tensors
+from orchestrator.engine.bench import Blocked, Stopped, TrialBench, Watch
+from orchestrator.engine.files import file_digest, replacing, write_sealed
+from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.macs import sparse_macs
+from orchestrator.engine.plan import Trial, model_label
+from orchestrator.engine.planning import Chain, follow, training_key
+from orchestrator.engine.setting import Setting
+from orchestrator.engine.store import save
+from orchestrator.engine.train import Diverged, weights_of
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+"""Version of a result's fields."""
+
+
+def run_trial(
+    sweep: SweepFolder, setting: Setting, trial: Trial, plan_key: str, watch: Watch, attempt: int = 1
+) -> dict[str, Any]:
+    """Run a trial in the sweep's folder and write its result: done, diverged, failed or blocked. Returns the
+    result. Raises Stopped, leaving no result, where the watch stops it."""
+    result = blank_result(setting, trial, plan_key, attempt)
+    bench = None
+    try:
+        bench = TrialBench(
+            setting, trial.method_class, trial.seed, trial.sparsity, sweep.store, device_for(setting), watch
+        )
+        chain = follow(bench, trial.method)
+        result |= _measure(bench, trial, chain, watch)
+        _write_ticket(sweep.trial(trial.id) / "ticket.safetensors", bench, trial, chain)
+        result["status"] = "done"
+    except Stopped:
+        raise
+    except Diverged as reason:
+        result |= {"status": "diverged", "error": {"type": "Diverged", "message": str(reason), "traceback": ""}}
+    except Blocked as reason:
+        result |= {"status": "blocked", "blocked_by": reason.by}
+    except Exception as error:  # whatever a method or network raises is this trial's result, nobody else's
+        log.exception("trial %s failed", trial.id)
+        result |= failure(error)
+    result["ended"] = time.time()
+    result["waited_seconds"] = bench.waited if bench else 0.0
+    write_sealed(sweep.trial(trial.id) / "result.json", result)
+    return result
+
+
+def device_for(setting: Setting) -> torch.device:
+    """The device that the spec's resources ask for. Raises RuntimeError where it is not there."""
+    if not setting.spec.resources.gpu:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise RuntimeError("resources.gpu asks for a GPU and torch sees none here; set resources.gpu to 0")
+    return torch.device("cuda")
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """The fields of a failed result: the innermost cause's type and message, and the whole traceback."""
+    cause = error.__cause__ or error
+    text = "".join(traceback.format_exception(error))
+    where = {"failed_stage": error.key} if hasattr(error, "key") else {}
+    return {"status": "failed", "error": {"type": type(cause).__name__, "message": str(cause), "traceback": text}, **where}
+
+
+def blank_result(setting: Setting, trial: Trial, plan_key: str, attempt: int) -> dict[str, Any]:
+    """A result of which nothing is known yet but what was asked for, and where."""
+    spec = setting.spec
+    return {
+        "schema": SCHEMA,
+        "trial": trial.id,
+        "key": plan_key,
+        "status": "failed",
+        "sweep": spec.name,
+        "model": model_label(trial.model),
+        "method": trial.arm.name,
+        "label": trial.arm.label,
+        "options": trial.arm.options,
+        "sparsity": float(trial.sparsity),
+        "seed": trial.seed,
+        "data": spec.data.name,
+        "params": _params(spec.model_dump(mode="json", include={"recipe", "data"}))
+        | {f"model.{key}": value for key, value in trial.model.model_dump(mode="json").items()},
+        "metrics": {},
+        "layers": [],
+        "history": [],
+        "chain": [],
+        "error": None,
+        "blocked_by": None,
+        "started": time.time(),
+        "attempts": attempt,
+        "host": {
+            "hostname": socket.gethostname(),
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name() if spec.resources.gpu and torch.cuda.is_available() else "cpu",
+        },
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "jackpot": version()},
+        "correct": "",
+    }
+
+
+def version() -> str:
+    """Jackpot's version."""
+    return importlib.metadata.version("jackpot-tickets")
+
+
+def _params(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as one level of dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat |= _params(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
+def _measure(bench: TrialBench, trial: Trial, chain: Chain, watch: Watch) -> dict[str, Any]:
+    """The metrics of a finished chain, layer by layer and in all. Raises AssertionError if the trained network
+    does not have the sparsity that was asked for."""
+    setting, layers = bench.setting, bench.layers
+    masks = bench.value(chain.ticket.masks.key)
+    kept = {layer.name: int(masks[layer.name].sum()) for layer in layers}
+    _check_sparsity(bench, trial, chain, masks, sum(kept.values()))
+    total, remaining = budget.total(layers), sum(kept.values())
+    parameters = sum(parameter.numel() for parameter in setting.skeleton.parameters())
+    dense, sparse = setting.macs.total, sparse_macs(setting.macs, {n: k / w for n, k, w in _rows(layers, kept)})
+    measured = bench.meta(chain.evaluated.key)
+    evaluated = bench.value(chain.evaluated.key)
+    history = bench.meta(chain.trained.key).get("history", [])
+    metrics = {
+        "accuracy/test": measured["test"]["accuracy"],
+        "loss/test": measured["test"]["loss"],
+        "sparsity/global": 1 - remaining / total,
+        # of the whole network: biases and normalisation count, on both sides
+        "compression_ratio": parameters / (parameters - total + remaining),
+        "macs": sparse,
+        "macs/dense": dense,
+        "macs/speedup": dense / max(1.0, sparse),
+        **_costs(bench, trial, chain, watch),
+    }
+    if "validation" in measured:
+        metrics |= {
+            "accuracy/val": measured["validation"]["accuracy"],
+            "loss/val": measured["validation"]["loss"],
+        }
+    return {
+        "metrics": metrics,
+        "layers": [{"name": n, "weights": w, "kept": k, "keep_ratio": k / w} for n, k, w in _rows(layers, kept)],
+        "collapsed": [name for name, count in kept.items() if count == 0],
+        "history": history,
+        "chain": [{"key": r.key, "kind": r.kind, "inputs": list(r.inputs), "steps": r.steps} for r in chain.requests],
+        "correct": base64.b64encode(np.packbits(evaluated["test/correct"].numpy()).tobytes()).decode(),
+    }
+
+
+def _rows(layers: tuple, kept: Mapping[str, int]) -> list[tuple[str, int, int]]:
+    return [(layer.name, kept[layer.name], layer.weights) for layer in layers]
+
+
+def _check_sparsity(bench: TrialBench, trial: Trial, chain: Chain, masks: Tensors, kept: int) -> None:
+    """Assert that the masks hold the budget (a `variant: reference` may keep a weight a layer less) and that
+    the trained network has no weight outside them."""
+    asked = budget.kept(budget.total(bench.layers), trial.sparsity)
+    slack = len(bench.layers) if trial.arm.options.get("variant") == "reference" else 0
+    if not asked - slack <= kept <= asked:
+        raise AssertionError(f"the ticket keeps {kept} weights where sparsity {trial.sparsity} keeps {asked}")
+    trained = weights_of(bench.value(chain.trained.key))
+    for layer in bench.layers:
+        if trained[layer.parameter][~masks[layer.name]].any():
+            raise AssertionError(f"removed weights of layer {layer.name!r} are not zero after training")
+
+
+def _costs(bench: TrialBench, trial: Trial, chain: Chain, watch: Watch) -> dict[str, float]:
+    """Epochs and seconds of training: of the whole chain, and the epochs that are this trial's own."""
+    store, per_epoch = bench.store, bench.setting.per_epoch
+    ends: dict[str, tuple[int, int]] = {}
+    for request in chain.trainings:
+        _, until = ends.get(request.run, (request.start, 0))
+        ends[request.run] = (request.start, max(until, request.until))
+    own, seconds = 0, 0.0
+    for run, (_, until) in ends.items():
+        seconds += (store.meta(training_key(run, until)) or {}).get("seconds", 0.0)
+        for step in {*watch.cuts.get(run, []), until}:
+            meta = store.meta(training_key(run, step)) if step <= until else None
+            own += meta["steps"] if meta and meta.get("trial") == trial.id else 0
+    return {
+        "cost/epochs": float(Fraction(sum(until - start for start, until in ends.values()), per_epoch)),
+        "cost/epochs_new": float(Fraction(own, per_epoch)),
+        "cost/train_seconds": seconds,
+    }
+
+
+def _write_ticket(path: Path, bench: TrialBench, trial: Trial, chain: Chain) -> None:
+    """The ticket as one file: "mask/LAYER", "start/PARAMETER" (weights to train from) and "weight/PARAMETER"
+    (weights trained), with where it comes from in the file's metadata."""
+    tensors = {f"mask/{name}": mask for name, mask in bench.value(chain.ticket.masks.key).items()}
+    for part, stage in (("start", chain.ticket.weights), ("weight", chain.trained)):
+        tensors |= {f"{part}/{name}": value for name, value in weights_of(bench.value(stage.key)).items()}
+    metadata = {
+        "format": "jackpot-ticket-1",
+        "trial": trial.id,
+        "key": chain.key,
+        "model": model_label(trial.model),
+        "method": trial.arm.label,
+        "sparsity": str(Decimal(trial.sparsity)),
+        "seed": str(trial.seed),
+        "stages": " ".join(request.key for request in chain.requests),
+    }
+    with replacing(path) as temporary:
+        save(tensors, temporary, metadata)
+    log.info("ticket %s: %s", path.name, file_digest(path)[:12])

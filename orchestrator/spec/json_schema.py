@@ -1,0 +1,88 @@
+"""The JSON schema of a spec, with which editors complete and check one while it is written."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from methods.step import Step
+from orchestrator.spec.models import Spec
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+class _Generator(GenerateJsonSchema):
+    """Shows decimals as the numbers and steps as the text that a spec holds."""
+
+    def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
+        bounds: Any = {key: value for key, value in schema.items() if key in ("gt", "ge", "lt", "le")}
+        return self.float_schema({"type": "float", **bounds})
+
+    def encode_default(self, dft: Any) -> Any:
+        if isinstance(dft, Decimal):
+            return float(dft)
+        return str(dft) if isinstance(dft, Step) else super().encode_default(dft)
+
+
+def schema() -> dict[str, Any]:
+    """Schema of a spec's YAML in draft 2020-12, with the options of every method that is installed."""
+    made = Spec.model_json_schema(schema_generator=_Generator)
+    definitions, properties = made["$defs"], made["properties"]
+    network = {"anyOf": [{"type": "string", "minLength": 1}, {"$ref": "#/$defs/Model"}]}
+    properties["model"] |= {"anyOf": [network, {"type": "array", "items": network, "minItems": 1}]}
+    for key in ("type", "items", "minItems"):
+        properties["model"].pop(key)
+    # a data set with a required key cannot be written as its name alone
+    short = [
+        name for name in ("Digits", "ImageFolder") if set(definitions[name].get("required", [])) <= {"name"}
+    ]
+    names = [definitions[name]["properties"]["name"]["const"] for name in short]
+    forms = [{"$ref": f"#/$defs/{name}"} for name in ("Digits", "ImageFolder")]
+    properties["data"] = {
+        "title": "Data",
+        "description": "The images.",
+        "examples": properties["data"]["examples"],
+        "anyOf": [{"enum": names}, *forms],
+    }
+    del definitions["Method"]
+    definitions |= _methods()
+    properties["methods"]["items"] = {"$ref": "#/$defs/Methods"}
+    return {"$schema": DIALECT, **made, "title": "A sweep of Jackpot"}
+
+
+def _methods() -> dict[str, Any]:
+    """The definition `Methods`, any method by name or with options, and what it refers to."""
+    from methods import registry
+
+    definitions: dict[str, Any] = {}
+    forms: list[dict[str, Any]] = []
+    for name in registry.names():
+        method = registry.get(name)
+        options = method.Options.model_json_schema(
+            schema_generator=_Generator, ref_template=f"#/$defs/{name}.{{model}}"
+        )
+        definitions |= {f"{name}.{inner}": value for inner, value in options.pop("$defs", {}).items()}
+        definitions[f"{name}.options"] = {
+            **options,
+            "title": name,
+            "description": method.summary,
+            "properties": {
+                "name": {"const": name},
+                **{key: _or_grid(value) for key, value in options.get("properties", {}).items()},
+            },
+            "required": ["name", *options.get("required", [])],
+        }
+        forms.append({"$ref": f"#/$defs/{name}.options"})
+    return {"Methods": {"anyOf": [{"enum": registry.names()}, *forms]}, **definitions}
+
+
+def _or_grid(option: dict[str, Any]) -> dict[str, Any]:
+    """An option, or a list of values to try each; an option that takes a list itself has no grid."""
+    if any(form.get("type") == "array" for form in [option, *option.get("anyOf", [])]):
+        return option
+    told: dict[str, Any] = {key: option[key] for key in ("title", "description", "default") if key in option}
+    value = {key: option[key] for key in option if key not in told}
+    return {**told, "anyOf": [value, {"type": "array", "items": value, "minItems": 1}]}

@@ -1,0 +1,249 @@
+"""What a sweep's spec may say: strict models, one a section. They check shape alone; what needs nets
+or data is checked by `orchestrator.engine.check`."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, field_validator, model_validator
+
+from methods.step import Step
+
+Scalar = bool | int | float | str | None
+
+
+class Section(BaseModel):
+    """A part of a spec: unknown keys are errors, "3" is no number and 1 no boolean; values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+Written = Strict(False)
+"""Marks a tuple, which YAML writes as a list; its entries stay strict."""
+
+
+class Digits(Section):
+    """scikit-learn's handwritten digits: 1,797 real 8x8 grey images, 10 classes, embedded."""
+
+    name: Literal["digits"] = "digits"
+    test: float = Field(default=0.2, gt=0, lt=1)
+    """Fraction of all images held out for the final test, drawn class by class."""
+    validation: float = Field(default=0.1, ge=0, lt=1)
+    """Fraction of the training images that steers and never trains; 0 where nothing steers."""
+    split_seed: int = Field(default=0, ge=0)
+    """Seed of both draws. One for the whole sweep, so that every trial is tested on the same images."""
+
+
+class ImageFolder(Section):
+    """A folder with train/ and test/, a folder a class in each; decoded once, shared by a node's trials."""
+
+    name: Literal["image_folder"]
+    root: str = Field(min_length=1, examples=["data/cifar10"])
+    """The folder. A relative one starts where the command is run."""
+    validation: float = Field(default=0.1, ge=0, lt=1)
+    """Fraction of the training images that steers and never trains; 0 where nothing steers."""
+    split_seed: int = Field(default=0, ge=0)
+    """Seed of that draw."""
+    mean: Annotated[tuple[float, ...], Written] | None = None
+    """Mean of each channel in 0..1, to normalise with (default: measured on the training images)."""
+    std: Annotated[tuple[float, ...], Written] | None = None
+    """Standard deviation of each channel, likewise."""
+
+
+Data = Annotated[Digits | ImageFolder, Field(discriminator="name")]
+
+
+class Model(BaseModel):
+    """A network by name, or a user's `module:factory`; further keys are options of its builder."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+    __pydantic_extra__: dict[str, Scalar] = {}
+
+    name: str = Field(min_length=1)
+    """A built-in network (convnet, resnet20, vgg19, ...) or `module:factory`."""
+    weights: str | None = None
+    """A .safetensors or .pt file, or the name of torchvision weights, to start from instead of training
+    the dense network."""
+
+    @property
+    def options(self) -> dict[str, Scalar]:
+        """Options of the builder, as written."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Prunable(Section):
+    """Which layers may lose weights: all convolutions and linear maps, but for these."""
+
+    exclude: Annotated[tuple[str, ...], Written] = ()
+    """Patterns of module names that stay dense and are not counted, e.g. `fc` or `stage1.*`."""
+
+
+class Schedule(Section):
+    """Learning rate over training, as a factor of `lr`."""
+
+    name: Literal["constant", "milestones", "cosine"] = "constant"
+    at: Annotated[tuple[Step, ...], Written] = ()
+    """Milestones: the steps at which the rate is multiplied by `gamma`."""
+    gamma: float = Field(default=0.1, gt=0, lt=1)
+    """Factor at each milestone."""
+    warmup: Step = Step(Decimal(0), "ep")
+    """Length of a linear rise from zero at the start."""
+
+    @model_validator(mode="after")
+    def _milestones_need_steps(self) -> Schedule:
+        if (self.name == "milestones") != bool(self.at):
+            raise ValueError(
+                "`at` goes with `name: milestones`, and milestones need it, e.g. at: [80ep, 120ep]"
+            )
+        return self
+
+
+class Augmentation(Section):
+    """Random changes of the training images, drawn anew for every image and step."""
+
+    crop: int = Field(default=0, ge=0)
+    """Pixels of zero padding on each side before a random crop back to size; 0: none."""
+    flip: bool = False
+    """Mirror half of the images left to right."""
+
+
+class Recipe(Section):
+    """How a network is trained: the dense one and every ticket alike."""
+
+    epochs: int = Field(ge=1, examples=[160])
+    """Length of training."""
+    batch: int = Field(default=64, ge=1)
+    """Images a step."""
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    lr: float = Field(default=0.1, gt=0)
+    """Learning rate before the schedule's factor."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of sgd."""
+    nesterov: bool = False
+    weight_decay: float = Field(default=0.0, ge=0)
+    """L2 penalty on every parameter."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    schedule: Schedule = Schedule()
+    augmentation: Augmentation = Augmentation()
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Recipe:
+        if self.nesterov and not (self.optimiser == "sgd" and self.momentum > 0):
+            raise ValueError("nesterov needs `optimiser: sgd` and a momentum above 0")
+        return self
+
+
+class Method(BaseModel):
+    """A ticket type by name; further keys are its options, and an option given as a list is a grid."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Scalar | list[Scalar]] = {}
+
+    name: str = Field(min_length=1)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options as written; a list holds the values of a grid."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Resources(Section):
+    """What one trial holds while it runs."""
+
+    cpu: int = Field(default=1, ge=1)
+    """Processor cores, and threads of each trial."""
+    gpu: float = Field(default=0, ge=0)
+    """Graphics processors; a fraction lets several trials share one. 0 trains on the processor."""
+
+    @field_validator("gpu")
+    @classmethod
+    def _whole_above_one(cls, value: float) -> float:
+        if value > 1:
+            raise ValueError("a trial uses at most one GPU")
+        return value
+
+
+class Failures(Section):
+    """When to try again and when to give up."""
+
+    max_failures: int = Field(default=2, ge=0)
+    """How often a trial whose worker died is started again."""
+    max_failed_trials: int | None = Field(default=None, ge=0)
+    """Stop the sweep once more trials than this have failed (default: never)."""
+
+
+class Tracking(Section):
+    """Where MLflow keeps the runs."""
+
+    enabled: bool = True
+    uri: str | None = None
+    """A tracking server or database (default: mlflow.db in the sweep's folder)."""
+    experiment: str = Field(default="jackpot", min_length=1)
+    """The MLflow experiment that holds the sweep's runs."""
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _as_named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _as_decimal(value: Any) -> Any:
+    # through the shortest text of the float, so that 0.98 means exactly 98 / 100
+    return Decimal(str(value)) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+# 12 decimals: every such number survives the way through a file's float and back
+Sparsity = Annotated[Decimal, Field(gt=0, lt=1, decimal_places=12), BeforeValidator(_as_decimal)]
+Named = BeforeValidator(_as_named)
+
+
+class Spec(Section):
+    """A whole sweep: methods x sparsities x seeds x models on one data set under one recipe."""
+
+    name: str = Field(max_length=100, examples=["my-sweep"])
+    """The sweep's name and its folder's."""
+    data: Annotated[Data, Named] = Field(examples=["digits"])
+    model: Annotated[list[Annotated[Model, Named]], BeforeValidator(_as_list)] = Field(
+        min_length=1, examples=["resnet20"]
+    )
+    """One network or a list of them."""
+    recipe: Recipe = Field(examples=[{"epochs": 160}])
+    methods: list[Annotated[Method, Named]] = Field(min_length=1, examples=[["dense", "random"]])
+    sparsities: list[Sparsity] = []
+    """Fractions of the prunable weights to remove."""
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
+    """One trial each; the same seeds for every method, so that differences are paired."""
+    prunable: Prunable = Prunable()
+    resources: Resources = Resources()
+    concurrency: int | None = Field(default=None, ge=1)
+    """Trials at once (default: as many as the resources allow)."""
+    failures: Failures = Failures()
+    tracking: Tracking = Tracking()
+    storage: str | None = None
+    """The folder that holds sweeps' folders (default: ./sweeps)."""
+    keep: Literal["all", "tickets"] = "all"
+    """`all` keeps every stage, so that extending the sweep is cheap; `tickets` drops, once the sweep has
+    ended, the stages that no ticket needs."""
+
+    @field_validator("name")
+    @classmethod
+    def _a_folder_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+            raise ValueError(
+                "a sweep's name is letters, digits, '.', '_' and '-', and starts with a letter or digit"
+            )
+        return value
+
+    @field_validator("model", "seeds", "sparsities")
+    @classmethod
+    def _no_repeats(cls, values: list) -> list:
+        for i, value in enumerate(values):
+            if value in values[:i]:
+                shown = f"the network {value.name!r}" if isinstance(value, Model) else f"{value}"
+                raise ValueError(f"{shown} stands twice; remove one")
+        return values

@@ -1,0 +1,81 @@
+"""The commented spec that `jackpot new` writes."""
+
+from __future__ import annotations
+
+_TEMPLATE = """\
+# A sweep: every method at every sparsity, with every seed, on every model. Values shown after a # are the
+# defaults, or examples where there is none. `jackpot validate FILE` says what is wrong with it.
+
+name: my-sweep                    # its results go to sweeps/my-sweep
+
+data:
+  name: digits                    # 1,797 handwritten digits, 8x8, embedded; or image_folder, with a root
+  # root: data/cifar10            # image_folder: a folder with train/CLASS/*.png and test/CLASS/*.png
+  # test: 0.2                     # digits: fraction of all images held out for the final test
+  # validation: 0.1               # fraction of the training images that steers and never trains; 0: none
+  # split_seed: 0                 # the one draw of these sets, the same for all trials
+  # mean: [0.5, 0.5, 0.5]         # image_folder: of each channel, to normalise with; measured if left out
+  # std: [0.25, 0.25, 0.25]       # image_folder: likewise
+
+model:
+  name: convnet                   # or resnet8, resnet20, resnet32, resnet56, vgg19, or your module:factory;
+                                  # further keys are options of the network, such as width: 2 of a resnet;
+                                  # several networks: model: [convnet, {name: resnet20, width: 2}]
+  # weights: dense.safetensors    # a .safetensors or .pt file, or torchvision's, to start from
+
+prunable:                         # what may be pruned: every convolution and linear map,
+  exclude: []                     # but for these patterns of module names, e.g. [fc, "stage1.*"]
+
+recipe:                           # how every network is trained, dense and pruned alike
+  epochs: 20
+  batch: 64                       # images a step
+  optimiser: sgd                  # or adam
+  lr: 0.1
+  momentum: 0.9                   # of sgd
+  nesterov: false                 # of sgd
+  weight_decay: 5e-4              # L2 penalty on every parameter
+  label_smoothing: 0.0
+  schedule:                       # the learning rate over time, as a factor of lr
+    name: cosine                  # or constant, or milestones, with
+    # at: [80ep, 120ep]           # the steps, in epochs (ep) or iterations (it), that multiply it by gamma
+    # gamma: 0.1
+    warmup: 0ep                   # length of a linear rise from zero at the start
+  augmentation:
+    crop: 0                       # pixels of padding before a random crop; 0: none
+    flip: false                   # mirror half of the images
+
+methods:                          # `jackpot methods` lists them, `jackpot methods NAME` explains one
+  - dense                         # nothing removed: one trial a seed and model
+  - name: random
+    ratio: [smart, erk]           # a list is a grid: one trial for each value
+  - snip
+  - name: lottery
+    fraction: 0.2                 # of the weights left, removed at each level
+    rewind_to: 0ep
+
+sparsities: [0.9, 0.95, 0.98]     # fractions of the prunable weights to remove
+seeds: [0, 1, 2]                  # the same for every method, so that differences are paired
+
+resources:                        # of one trial
+  cpu: 1
+  gpu: 0                          # a fraction, such as 0.25, lets trials share a GPU
+# concurrency: 2                  # trials at once; as many as fit if left out
+
+failures:
+  max_failures: 2                 # how often a trial whose worker died is started again
+  # max_failed_trials: 5          # stop once more trials than this have failed; never if left out
+
+tracking:                         # MLflow
+  enabled: true
+  # uri: http://localhost:5000    # a server or database; mlflow.db in the sweep's folder if left out
+  experiment: jackpot
+
+# storage: sweeps                 # the folder that holds the folders of sweeps
+keep: all                         # every stage, so that extending the sweep is cheap; or tickets: drop at the
+                                  # end what no ticket needs
+"""
+
+
+def template() -> str:
+    """A complete spec that runs as it is, every key of every section explained."""
+    return _TEMPLATE

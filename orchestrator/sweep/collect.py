@@ -1,0 +1,34 @@
+"""Dropping the stages that no ticket still to be found needs."""
+
+from __future__ import annotations
+
+from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.plan import make_plan
+from orchestrator.spec.loading import load
+
+
+def collect(folder: SweepFolder, dry_run: bool = False) -> tuple[int, int]:
+    """Remove every stage that is not in the chain of a planned trial without a result; tickets hold their own
+    weights and masks. Returns how many stages, and their bytes."""
+    spec = load(folder.path / "spec.yaml").require()
+    plan = make_plan(spec)
+    needed = set()
+    for planned in plan.planned:
+        result = folder.result(planned.id)
+        if result is None or result["key"] != planned.chain.key or result["status"] in ("failed", "blocked"):
+            needed |= {request.key for request in planned.chain.requests} | set(plan.segments(planned))
+    stages = size = 0
+    for key in folder.store.keys():
+        if key not in needed:
+            stages += 1
+            size += folder.store.size(key) if dry_run else folder.store.delete(key)
+    return stages, size
+
+
+def collect_alone(folder: SweepFolder, dry_run: bool = False) -> tuple[int, int]:
+    """`collect`, for a caller that does not drive the sweep. Raises FolderError where another process does."""
+    if dry_run:
+        return collect(folder, dry_run=True)
+    with folder.driving():
+        return collect(folder)
+

@@ -1,0 +1,119 @@
+"""A Ray Tune worker: one process that runs trial after trial."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from orchestrator.engine.bench import Stopped, Watch
+from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.plan import Trial, trials
+from orchestrator.engine.setting import Setting
+from orchestrator.engine.trial import run_trial
+from orchestrator.spec.models import Spec
+
+STOP_CHECK_SECONDS = 0.5
+
+
+class Worker(tune.Trainable):
+    """Runs the trial that its config names, in one step; reused for the next trial, so that a process starts
+    and imports once. The process tells the driver how a trial ended; the result itself is on disk."""
+
+    def setup(self, config: dict[str, Any], spec: Spec, folder: str, run: str) -> None:
+        """Get ready for the trials of one sweep."""
+        self.spec, self.run_id = spec, run
+        self.sweep = SweepFolder(Path(folder))
+        self.trials = {trial.id: trial for trial in trials(spec)}
+        self.settings: dict[str, Setting] = {}
+        torch.set_num_threads(spec.resources.cpu)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial."""
+        self.config = new_config
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Run the trial to its end."""
+        config = self.config
+        trial = self.trials[config["trial"]]
+        with _log_to(self.sweep.trial(trial.id) / "log.txt"):
+            try:
+                return {"done": True, **self._run(trial, config)}
+            finally:
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()  # what an out-of-memory trial left must not sink the next
+
+    def _run(self, trial: Trial, config: dict[str, Any]) -> dict[str, Any]:
+        begun = [event for event in self.sweep.events(trial.id) if event.get("begin") == config["key"]]
+        self.sweep.tell(trial.id, {"begin": config["key"], "pid": os.getpid(), "run": self.run_id})
+        watch = Watch(
+            trial=trial.id,
+            run=self.run_id,
+            cuts=config["cuts"],
+            owners=config["owners"],
+            stopping=_Stopping(self.sweep),
+            tell=_Teller(self.sweep, trial.id),
+        )
+        setting = self.settings.setdefault(trial.model.model_dump_json(), Setting(self.spec, trial.model))
+        try:
+            result = run_trial(self.sweep, setting, trial, config["key"], watch, attempt=len(begun) + 1)
+        except Stopped:
+            self.sweep.tell(trial.id, {"end": "stopped"})
+            return {"status": "stopped"}
+        self.sweep.tell(trial.id, {"end": result["status"]})
+        return {"status": result["status"], "failed_stage": result.get("failed_stage")}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict | None:
+        """Nothing: the stage store keeps what a trial has done."""
+
+    def load_checkpoint(self, checkpoint: dict | None) -> None:
+        """Nothing to load."""
+
+
+class _Stopping:
+    """Whether the sweep was asked to stop; looks at the disk now and then, not at every training step."""
+
+    def __init__(self, sweep: SweepFolder) -> None:
+        self._sweep, self._looked, self._stop = sweep, 0.0, False
+
+    def __call__(self) -> bool:
+        if not self._stop and time.monotonic() - self._looked > STOP_CHECK_SECONDS:
+            self._stop, self._looked = self._sweep.stop_requested(), time.monotonic()
+        return self._stop
+
+
+class _Teller:
+    """Writes the events of a trial; a wait is told once, not at every look."""
+
+    def __init__(self, sweep: SweepFolder, trial: str) -> None:
+        self._sweep, self._trial, self._last = sweep, trial, {}
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if event != self._last:
+            self._sweep.tell(self._trial, event)
+        self._last = event
+
+
+@contextlib.contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Append log records and whatever a method prints to the trial's log."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as file:
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root = logging.getLogger()
+        root.addHandler(handler)
+        logging.getLogger("orchestrator").setLevel(logging.INFO)
+        try:
+            with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+                yield
+        finally:
+            root.removeHandler(handler)

@@ -1,0 +1,57 @@
+"""Feed MLflow while a sweep runs, from a thread that the sweep never waits for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestrator.spec.models import Tracking
+from orchestrator.tracking.tracker import Report, Tracker
+
+_LONGEST_WAIT = 60.0
+
+
+class Follower:
+    """Syncs a sweep every `interval` seconds from now on, less and less often while MLflow does not answer.
+
+    folder, name, tracking: as for `Tracker`, whose ValueError for an impossible address is raised here.
+    say: called once, from the thread, with one line if MLflow falls behind.
+    Nothing else is ever raised, and only `close` waits, for as long as it is told."""
+
+    def __init__(
+        self, folder: Path, name: str, tracking: Tracking, say: Callable[[str], None], interval: float = 3.0
+    ) -> None:
+        self._tracker = Tracker(folder, name, tracking)
+        self._say, self._interval = say, interval
+        self._closing = threading.Event()
+        self._status = "FINISHED"
+        self._last: Report | None = None
+        # a daemon: a call that hangs must not keep the driver from ending
+        self._thread = threading.Thread(target=self._follow, name="jackpot-tracking", daemon=True)
+        self._thread.start()
+
+    def _follow(self) -> None:
+        wait, told = self._interval, False
+        status: str | None = "RUNNING"
+        while not self._closing.is_set():
+            report = self._tracker.sync(status=status)
+            if report.message is None:
+                wait, status = self._interval, None
+            else:
+                wait = min(2 * wait, _LONGEST_WAIT)
+                if not told and not self._closing.is_set():
+                    told = True
+                    self._say(report.message)
+            self._closing.wait(wait)
+        self._last = self._tracker.finish(self._status)
+
+    def close(self, timeout: float, status: str = "FINISHED") -> str | None:
+        """Do a last pass and end the parent run as FINISHED, FAILED or KILLED, within `timeout` seconds.
+        Returns None if MLflow is up to date, else one line that says why not and how to catch up."""
+        self._status = status
+        self._closing.set()
+        self._thread.join(timeout)
+        if self._last is None:
+            return self._tracker.behind(f"no answer within {timeout:g} s")
+        return self._last.message

@@ -1,0 +1,77 @@
+"""What a trial's result says to MLflow: plain data, no MLflow here."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, NamedTuple
+
+Result = dict[str, Any]
+
+STATUSES = {"done": "FINISHED", "diverged": "FINISHED", "failed": "FAILED", "blocked": "FAILED"}
+"""MLflow's word for how a trial ended; a diverged one ran to its end and is a result."""
+
+_VALUE_LENGTH = 5000  # MLflow takes 6000 in a param, 8000 in a tag
+
+
+class Point(NamedTuple):
+    """One value of a metric."""
+
+    key: str
+    value: float
+    milliseconds: int
+    step: int
+
+
+def milliseconds(seconds: float) -> int:
+    """Unix seconds as MLflow's clock counts them."""
+    return round(seconds * 1000)
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^\w./: -]", "_", name)[:250]
+
+
+def _text(value: Any) -> str:
+    return str(value)[:_VALUE_LENGTH]
+
+
+def params_of(result: Result) -> dict[str, str]:
+    """The settings of a trial: recipe, model and data as in the result, and what the sweep varies."""
+    varied = {name: result[name] for name in ("model", "data", "method", "label", "sparsity", "seed")}
+    options = {f"method.{name}": value for name, value in result["options"].items()}
+    return {_key(name): _text(value) for name, value in {**result["params"], **options, **varied}.items()}
+
+
+def tags_of(result: Result) -> dict[str, str]:
+    """What a reader filters runs by, and where the trial ran."""
+    names = ("model", "data", "method", "label", "sparsity", "seed", "status", "key", "attempts")
+    tags = {name: result[name] for name in names}
+    tags |= {f"host.{name}": value for name, value in result["host"].items()}
+    tags |= {f"version.{name}": value for name, value in result["versions"].items()}
+    if result["blocked_by"]:
+        tags["blocked_by"] = result["blocked_by"]
+    if result["error"]:
+        tags["error"] = f"{result['error']['type']}: {result['error']['message']}"
+    return {_key(name): _text(value) for name, value in tags.items()}
+
+
+def points_of(result: Result) -> list[Point]:
+    """Every metric of a trial: each epoch's at its step and time, then the final ones at the last step. A
+    final value replaces the last epoch's of the same name. An infinite value is written as NaN, because
+    MLflow would turn it into the largest float."""
+    points: dict[tuple[str, int], Point] = {}
+    last = 0
+    for epoch in result["history"]:
+        last = epoch["epoch"]
+        values = {name: value for name, value in epoch.items() if name not in ("epoch", "time")}
+        _add(points, values, milliseconds(epoch["time"]), last)
+    _add(points, result["metrics"], milliseconds(result["ended"]), last)
+    return list(points.values())
+
+
+def _add(points: dict[tuple[str, int], Point], values: dict[str, Any], when: int, step: int) -> None:
+    for name, value in values.items():
+        if isinstance(value, (int, float)):
+            finite = float(value) if math.isfinite(value) else math.nan
+            points[name, step] = Point(_key(name), finite, when, step)

@@ -1,0 +1,139 @@
+"""Bring MLflow up to date with a sweep's result files: an idempotent pass, to be repeated at will."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.engine.files import Corrupt, digest, read_sealed
+from orchestrator.spec.models import Tracking
+from orchestrator.tracking.where import exclusive, uri_of
+from orchestrator.tracking.window import Window
+
+# what MLflow answers when one request is at fault, and the next may well succeed
+_FAULT_OF_ONE = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
+
+
+@dataclass
+class Report:
+    """What a pass did."""
+
+    logged: list[str] = field(default_factory=list)
+    """Trials whose run was written."""
+    skipped: list[str] = field(default_factory=list)
+    """Trials whose run was up to date."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Trials that could not be written, and why; the others were."""
+    message: str | None = None
+    """Why the pass was broken off, or which trials failed, and how to catch up; None if all is up to date."""
+
+
+class Tracker:
+    """Keeps the runs of one sweep. Needs no server until `sync`.
+
+    Raises ValueError if the spec or the environment names an impossible address."""
+
+    def __init__(self, folder: Path, name: str, tracking: Tracking, patience: float = 10.0) -> None:
+        self.folder, self.name = Path(folder), name
+        self.uri, self.experiment = uri_of(folder, tracking), tracking.experiment
+        self.patience = patience
+        self._window: Window | None = None
+        self._done: dict[str, tuple[int, ...]] = {}  # trial -> the result file, as it was when written
+
+    def sync(self, trials: Iterable[str] | None = None, status: str | None = None) -> Report:
+        """Write the run of each given trial (default: of every trial) that has a result, and set the
+        parent's status: RUNNING, FINISHED, FAILED or KILLED (default: leave it). Never raises for MLflow's
+        sake: what is wrong stands in the report."""
+        report = Report()
+        try:
+            with exclusive(self.folder, self.patience) as identity:
+                self._pass(identity, trials, status, report)
+        except Exception as error:
+            # whatever was known may be wrong now: runs deleted in the browser, a database replaced
+            self._window, self._done = None, {}
+            report.message = self.behind(_reason(error))
+        else:
+            if report.failed:
+                trial, why = next(iter(report.failed.items()))
+                report.message = self.behind(
+                    f"{len(report.failed)} trials could not be written, first {trial}: {why}"
+                )
+        return report
+
+    def finish(self, status: str) -> Report:
+        """A last pass that ends the parent run: FINISHED, FAILED or KILLED."""
+        return self.sync(status=status)
+
+    def link(self, base: str) -> str | None:
+        """The page of the parent run under a server's address, once a pass has found or made the run."""
+        if self._window is None:
+            return None
+        experiment, run = self._window.experiment, self._window.parent.info.run_id
+        return f"{base.rstrip('/')}/#/experiments/{experiment}/runs/{run}"
+
+    def behind(self, why: str) -> str:
+        """One line that says that the runs are not up to date, why, and how to catch up."""
+        text = (
+            f"MLflow ({self.uri}) is behind: {why}. Results are safe; `jackpot sync {self.folder}` catches up"
+        )
+        return re.sub(r"://[^/@\s]+@", "://", text)  # no password on a screen or in a log
+
+    def _pass(self, identity: str, trials: Iterable[str] | None, status: str | None, report: Report) -> None:
+        known = None
+        if self._window is None:
+            self._window = Window(self.folder, self.name, identity, self.uri, self.experiment)
+            known = self._window.runs()
+        for trial in self._trials() if trials is None else trials:
+            try:
+                self._settle(self._window, trial, known, report)
+            except Exception as error:
+                if not _fault_of_one(error):
+                    raise
+                report.failed[trial] = _reason(error)
+        self._finish(self._window, status)
+
+    def _settle(self, window: Window, trial: str, known: dict[str, list] | None, report: Report) -> None:
+        path = self.folder / "trials" / trial / "result.json"
+        try:
+            stamp = _stamp(path)
+            if self._done.get(trial) == stamp:
+                report.skipped.append(trial)
+                return
+            result = read_sealed(path)
+        except FileNotFoundError:
+            return  # not there yet, or set aside to be computed again
+        # later passes look again, for a `jackpot sync` may have been here in between
+        active = (known if known is not None else window.runs(trial)).get(trial, [])
+        written = window.record(result, digest(result), active)
+        (report.logged if written else report.skipped).append(trial)
+        self._done[trial] = stamp
+
+    def _finish(self, window: Window, status: str | None) -> None:
+        for name in ("spec.yaml", "results.csv"):
+            if (self.folder / name).exists():
+                window.attach(self.folder / name)
+        if status:
+            window.set_status(status)
+
+    def _trials(self) -> list[str]:
+        return sorted(path.parent.name for path in self.folder.glob("trials/*/result.json"))
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_ino, stat.st_size
+
+
+def _reason(error: Exception) -> str:
+    # MLflow wraps what `requests` raises, an OSError, in a page of text
+    cause = error.__context__
+    if isinstance(cause, OSError):
+        kind = type(cause).__name__
+        return f"the server {'answers with errors' if kind == 'RetryError' else 'does not answer'} ({kind})"
+    return str(error).strip().split("\n")[0][:300] or type(error).__name__
+
+
+def _fault_of_one(error: Exception) -> bool:
+    return isinstance(error, Corrupt) or getattr(error, "error_code", None) in _FAULT_OF_ONE

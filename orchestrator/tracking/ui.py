@@ -1,0 +1,146 @@
+"""MLflow's pages on a sweep's runs, served on this machine for as long as they are looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from orchestrator.spec.models import Tracking
+from orchestrator.tracking.tracker import Tracker
+from orchestrator.tracking.where import TrackingError, artifact_root, is_server
+
+_FIRST_PORT, _PORTS = 5000, 100
+_START_SECONDS = 90.0  # on a slow machine, imports alone take half a minute
+_END_SECONDS = 5.0
+
+
+def serve(
+    folder: Path, name: str, tracking: Tracking, say: Callable[[str], None],
+    port: int | None = None, host: str = "127.0.0.1",
+) -> None:  # fmt: skip
+    """Bring the runs up to date, serve them, say the link to the sweep's run, and return at Ctrl-C.
+    Where the sweep is tracked on a server, only say the link.
+
+    port: the one to listen on (default: the first free one from 5000).
+    Raises TrackingError if the port is taken or the server does not start, ValueError as `Tracker` does."""
+    tracker = Tracker(folder, name, tracking)
+    if message := tracker.sync().message:
+        say(message)
+    if is_server(tracker.uri):
+        if link := tracker.link(tracker.uri):
+            say(link)
+        return
+    with _interruptible(), contextlib.suppress(KeyboardInterrupt):
+        with server(tracker.uri, artifact_root(folder, tracker.uri), host, free_port(host, port)) as (
+            base,
+            process,
+        ):
+            say(f"{tracker.link(base) or base}  (Ctrl-C ends it)")
+            while (status := _exit_status(process)) is None:
+                time.sleep(0.2)
+        raise TrackingError(f"the MLflow server ended by itself with status {status}")
+
+
+def free_port(host: str, port: int | None) -> int:
+    """The given port if it is free, or the first free one from 5000. Raises TrackingError if it is taken."""
+    for candidate in [port] if port is not None else range(_FIRST_PORT, _FIRST_PORT + _PORTS):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind((host, candidate))
+                return candidate
+    ports = port if port is not None else f"{_FIRST_PORT} to {_FIRST_PORT + _PORTS - 1}"
+    raise TrackingError(f"cannot listen on {host}, port {ports}: in use or not allowed; choose another port")
+
+
+@contextlib.contextmanager
+def server(uri: str, root: Path | None, host: str, port: int) -> Iterator[tuple[str, subprocess.Popen]]:
+    """An MLflow server on a database, as a child process: its address once it answers, and the process.
+    It and all it started are ended on leaving. Raises TrackingError if it does not start."""
+    # one worker and no job processes: 0.4 GB instead of 1.6, and none is left behind
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--workers",
+        "1",
+        "--host",
+        host,
+        "--port",
+        str(port),
+    ]
+    if root:
+        command += ["--default-artifact-root", root.as_uri()]
+    settings = {
+        "MLFLOW_BACKEND_STORE_URI": uri,  # not an argument, for it may hold a password
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    # in a scratch folder, where a server leaves what it makes in the working directory
+    with tempfile.TemporaryDirectory() as scratch, open(Path(scratch) / "output", "w+b") as output:
+        process = subprocess.Popen(
+            command, env=os.environ | settings, cwd=scratch, stdin=subprocess.DEVNULL,
+            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        try:
+            base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            _wait_until_up(base, process, output)
+            yield base, process
+        finally:
+            _end(process)
+
+
+def _wait_until_up(base: str, process: subprocess.Popen, output: IO[bytes]) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while (status := _exit_status(process)) is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{base}/health", timeout=2):
+            return
+        time.sleep(0.2)
+    why = "does not answer" if status is None else f"ended with status {status}"
+    output.seek(0)
+    said = output.read().decode(errors="replace").strip().splitlines()[-15:]
+    raise TrackingError("\n".join([f"the MLflow server {why}. It said:", *said]))
+
+
+def _exit_status(process: subprocess.Popen) -> int | None:
+    """How a process ended, or None while it runs. It is not reaped: until `_end`, no other process can get
+    its number, and with it our signals."""
+    ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return ended.si_status if ended else None
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End the process group that the server leads, politely first."""
+    os.killpg(process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _END_SECONDS
+    while _exit_status(process) is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal end the block as Ctrl-C does, so that no server is left running."""
+    signs = (signal.SIGTERM, signal.SIGHUP)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = [signal.signal(sign, interrupt) for sign in signs]
+    try:
+        yield
+    finally:
+        for sign, handler in zip(signs, before, strict=True):
+            signal.signal(sign, handler)

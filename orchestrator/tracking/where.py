@@ -1,0 +1,97 @@
+"""Where a sweep's runs are kept, and which sweep they belong to."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestrator.spec.models import Tracking
+
+_SERVERS = ("http", "https")
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+
+class TrackingError(Exception):
+    """The runs cannot be written now; the message says why and what to do."""
+
+
+def own_database(folder: Path) -> str:
+    """The address of the database inside a sweep's folder, where runs go unless told otherwise."""
+    return f"sqlite:///{Path(folder).resolve()}/mlflow.db"
+
+
+def uri_of(folder: Path, tracking: Tracking) -> str:
+    """The MLflow address of a sweep: the spec's `tracking.uri`, else MLFLOW_TRACKING_URI, else a sqlite
+    database in the sweep's folder. A relative sqlite path starts where the command is run.
+
+    Raises ValueError for an address that MLflow cannot keep runs at."""
+    uri, source = tracking.uri, "tracking.uri"
+    if uri is None:
+        uri, source = os.environ.get("MLFLOW_TRACKING_URI", ""), "MLFLOW_TRACKING_URI"
+        if not uri:
+            return own_database(folder)
+    scheme = uri.split(":", 1)[0].split("+", 1)[0].lower() if ":" in uri else ""
+    if scheme not in (*_SERVERS, *_DATABASES):
+        raise ValueError(
+            f"{source}: {uri!r} is no place MLflow keeps runs; expected "
+            "http(s)://HOST:PORT, sqlite:///PATH.db, postgresql://, mysql:// or mssql:// "
+            "(default: a database in the sweep's folder)"
+        )
+    if scheme == "sqlite":
+        return "sqlite:///" + str(Path(uri.removeprefix("sqlite:///")).absolute())
+    return uri
+
+
+def is_server(uri: str) -> bool:
+    """Whether an address is a tracking server, rather than a database."""
+    return uri.split(":", 1)[0].lower() in _SERVERS
+
+
+def artifact_root(folder: Path, uri: str) -> Path | None:
+    """The folder for tickets and logs: beside a sqlite database, in the sweep's folder for other
+    databases; None where a server decides."""
+    if is_server(uri):
+        return None
+    beside = (
+        Path(uri.removeprefix("sqlite:///")).parent
+        if uri.startswith("sqlite:///")
+        else Path(folder).resolve()
+    )
+    return beside / "mlartifacts"
+
+
+@contextmanager
+def exclusive(folder: Path, patience: float) -> Iterator[str]:
+    """Hold the one right to write a sweep's runs, and get the sweep's identity: 32 hex digits drawn once and
+    kept in `tracking.id`, so that sweeps of one name on a shared server stay apart. The kernel gives the
+    lock back when a process dies. Raises TrackingError if another process holds it for `patience` seconds."""
+    file = os.open(folder / "tracking.id", os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        _lock(file, patience)
+        identity = os.pread(file, 64, 0).decode(errors="replace").strip()
+        if not re.fullmatch(r"[0-9a-f]{32}", identity):
+            identity = uuid.uuid4().hex
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{identity}\n".encode(), 0)
+        yield identity
+    finally:
+        os.close(file)
+
+
+def _lock(file: int, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TrackingError(
+                    "another process is writing the sweep's runs; try again when it is done"
+                ) from None
+            time.sleep(0.05)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from fake_sweeps import add, assert_complete, runs
+
+from orchestrator.spec.models import Tracking
+from orchestrator.tracking.follower import Follower
+from orchestrator.tracking.tracker import Tracker
+from orchestrator.tracking.where import own_database
+
+Make = Callable[..., Path]
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_results_appear_while_the_sweep_runs(make_sweep: Make) -> None:
+    folder, said = make_sweep(1), []
+    uri = own_database(folder)
+    follower = Follower(folder, "tiny", Tracking(), said.append, interval=0.05)
+    wait_until(lambda: len(runs(uri)) == 1)
+    wait_until(lambda: runs(uri, "sweep")["tiny"][0].info.status == "RUNNING")
+    add(folder, "second")
+    wait_until(lambda: len(runs(uri)) == 2)
+    add(folder, "third")
+    assert follower.close(20, "KILLED") is None
+    assert said == []
+    assert_complete(folder, uri)
+    assert runs(uri, "sweep")["tiny"][0].info.status == "KILLED"
+
+
+def test_a_sweep_taken_up_again_runs_again(make_sweep: Make) -> None:
+    folder = make_sweep(1)
+    uri = own_database(folder)
+    Tracker(folder, "tiny", Tracking()).finish("FAILED")
+    follower = Follower(folder, "tiny", Tracking(), print, interval=0.05)
+    wait_until(lambda: runs(uri, "sweep")["tiny"][0].info.status == "RUNNING")
+    assert follower.close(20) is None
+    assert runs(uri, "sweep")["tiny"][0].info.status == "FINISHED"
+
+
+def test_an_impossible_address_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"tracking\.uri"):
+        Follower(tmp_path, "tiny", Tracking(uri="mlruns"), print)
+
+
+class Sick(BaseHTTPRequestHandler):
+    """Answers 500 to whatever is asked."""
+
+    def do_GET(self) -> None:
+        self.send_response(500)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def sick_server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sick) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture
+def mute_server() -> Iterator[str]:
+    """Takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def no_server() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("kind", ["sick_server", "mute_server", "no_server"])
+def test_a_bad_server_costs_the_driver_nothing(
+    kind: str, make_sweep: Make, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    uri, said = request.getfixturevalue(kind), []
+    start = time.monotonic()
+    follower = Follower(make_sweep(3), "tiny", Tracking(uri=uri), said.append, interval=0.05)
+    assert time.monotonic() - start < 0.5
+    wait_until(lambda: bool(said))
+    time.sleep(1.5)  # long enough for further tries
+    start = time.monotonic()
+    message = follower.close(3)
+    assert time.monotonic() - start < 3.5
+    assert uri in (message or "")
+    assert ("answers with errors" if kind == "sick_server" else "does not answer") in (message or "")
+    assert "`jackpot sync tiny` catches up" in (message or "")
+    assert len(said) == 1
+
+
+def test_closing_does_not_wait_for_a_call_that_hangs(mute_server: str, make_sweep: Make) -> None:
+    follower = Follower(make_sweep(1), "tiny", Tracking(uri=mute_server), print)
+    time.sleep(0.5)
+    start = time.monotonic()
+    assert "no answer within 0.3 s" in (follower.close(0.3) or "")
+    assert time.monotonic() - start < 1

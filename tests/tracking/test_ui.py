@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fake_sweeps import add, assert_complete
+
+from orchestrator.spec.models import Tracking
+from orchestrator.tracking.follower import Follower
+from orchestrator.tracking.tracker import Tracker
+from orchestrator.tracking.ui import free_port, serve, server
+from orchestrator.tracking.where import TrackingError
+
+Make = Callable[..., Path]
+
+
+def test_a_taken_port_is_named_and_the_next_one_found() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(TrackingError, match=rf"port {port}: in use"):
+            free_port("127.0.0.1", port)
+    assert 5000 <= free_port("127.0.0.1", None) < 5100
+
+
+@pytest.mark.slow
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="ended with status"), server("nowhere://", None, "127.0.0.1", 1):
+        pass
+
+
+@pytest.mark.slow
+def test_a_server_that_was_down_is_caught_up_with(make_sweep: Make, tmp_path: Path) -> None:
+    folder, said = make_sweep(2), []
+    add(folder, "failed", "failed")
+    port = free_port("127.0.0.1", None)
+    tracking = Tracking(uri=f"http://127.0.0.1:{port}")
+    follower = Follower(folder, "tiny", tracking, said.append, interval=0.1)
+    with server(f"sqlite:///{tmp_path}/server.db", None, "127.0.0.1", port) as (base, _):
+        assert len(said) == 1
+        assert follower.close(30) is None
+        assert_complete(folder, base)
+        add(folder, "failed", "done", attempts=2)
+        tracker = Tracker(folder, "tiny", tracking)
+        assert tracker.sync().logged == ["failed"]
+        assert Tracker(folder, "tiny", tracking).sync().logged == []
+        assert_complete(folder, base)
+        links: list[str] = []
+        serve(folder, "tiny", tracking, links.append)
+        assert links == [tracker.link(base)]
+
+
+@pytest.mark.slow
+def test_serving_a_sweep_until_interrupted(make_sweep: Make) -> None:
+    folder = make_sweep(1)
+    program = (
+        "import sys; from pathlib import Path; from orchestrator.tracking.ui import serve\n"
+        "from orchestrator.spec.models import Tracking\n"
+        "serve(Path(sys.argv[1]), 'tiny', Tracking(), lambda line: print(line, flush=True))"
+    )
+    command = [sys.executable, "-c", program, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        base, run = process.stdout.readline().split()[0].split("/#/")
+        before = _children(process.pid)
+        with urllib.request.urlopen(
+            f"{base}/get-artifact?path=spec.yaml&run_uuid={run.split('/')[-1]}"
+        ) as answer:
+            assert answer.read() == b"name: tiny\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert len(before) >= 1
+    assert not [pid for pid in before if Path(f"/proc/{pid}").exists()]
+
+
+def _children(pid: int) -> list[int]:
+    """All processes below one, by the kernel's list."""
+    parents = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+            parents[int(entry)] = int(fields[1])
+    found = [pid]
+    for parent in found:
+        found += [child for child, its in parents.items() if its == parent]
+    return found[1:]
