@@ -23,10 +23,7 @@ def keep_largest(scores: Mapping[str, torch.Tensor], keep: int) -> Tensors:
 
 def keep_largest_per_layer(scores: Mapping[str, torch.Tensor], keep: Mapping[str, int]) -> Tensors:
     """Masks that keep exactly the `keep[name]` largest scores of each layer, ties as in `keep_largest`."""
-    return {
-        name: _largest(score.detach().flatten(), keep[name]).reshape(score.shape)
-        for name, score in scores.items()
-    }
+    return {name: _largest(score.detach().flatten(), keep[name]).reshape(score.shape) for name, score in scores.items()}
 
 
 def _largest(scores: torch.Tensor, keep: int) -> torch.Tensor:

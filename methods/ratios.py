@@ -86,9 +86,7 @@ def _proportions(ratio: str, layers: Sequence[Layer], residual: bool) -> list[Fr
     return [value * layer.weights for value, layer in zip(q, layers, strict=True)]
 
 
-def _carry_down(
-    weights: list[Fraction], caps: list[int], keep: int, fixed: dict[int, Fraction]
-) -> list[Fraction]:
+def _carry_down(weights: list[Fraction], caps: list[int], keep: int, fixed: dict[int, Fraction]) -> list[Fraction]:
     """Scale to the budget; what a layer cannot hold moves on to the next (Su et al.). What the last one cannot
     hold fills the first layers with room, the fixed classifier last of all."""
     scale = (keep - sum(fixed.values(), Fraction(0))) / (sum(weights, Fraction(0)) or 1)

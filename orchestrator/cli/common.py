@@ -66,7 +66,11 @@ def find_trial(trial: str) -> tuple[SweepFolder, str]:
     from orchestrator.engine.folder import SweepFolder
 
     given = Path(trial)
-    candidates = [given, given.parent / "trials" / given.name, Path("sweeps") / given.parent / "trials" / given.name]
+    candidates = [
+        given,
+        given.parent / "trials" / given.name,
+        Path("sweeps") / given.parent / "trials" / given.name,
+    ]
     candidates += sorted(Path("sweeps").glob(f"*/trials/{given.name}"))
     found = [path.absolute() for path in candidates if path.parent.name == "trials" and path.is_dir()]
     if not found:

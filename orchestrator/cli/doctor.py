@@ -16,7 +16,17 @@ from orchestrator.cli.common import print_json
 
 EXAMPLES = "Example: jackpot doctor"
 
-PACKAGES = ("ray", "torch", "torchvision", "optuna", "mlflow", "pydantic", "safetensors", "scikit-learn", "scipy")
+PACKAGES = (
+    "ray",
+    "torch",
+    "torchvision",
+    "optuna",
+    "mlflow",
+    "pydantic",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+)
 
 
 def command(json: Annotated[bool, typer.Option("--json", help="Say it as JSON.")] = False) -> None:

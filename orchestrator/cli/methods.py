@@ -48,7 +48,9 @@ def _option(name: str, field: Any) -> dict[str, Any]:
 
     adapter = TypeAdapter(field.annotation)
     schema = adapter.json_schema()
-    bounds = {key: getattr(limit, key) for limit in field.metadata for key in ("gt", "ge", "lt", "le") if hasattr(limit, key)}
+    bounds = {
+        key: getattr(limit, key) for limit in field.metadata for key in ("gt", "ge", "lt", "le") if hasattr(limit, key)
+    }
     return {
         "name": name,
         "default": adapter.dump_python(field.default, mode="json"),
@@ -61,7 +63,10 @@ def _option(name: str, field: Any) -> dict[str, Any]:
 def _show(method: dict[str, Any], whole: bool) -> None:
     if not whole:
         options = ", ".join(f"{option['name']}={_short(option['default'])}" for option in method["options"])
-        print(f"{method['name']:<10} {method['ticket'] + ' ticket':<15} {method['summary']}" + (f" ({options})" if options else ""))
+        print(
+            f"{method['name']:<10} {method['ticket'] + ' ticket':<15} {method['summary']}"
+            + (f" ({options})" if options else "")
+        )
         return
     print(f"{method['name']}: {method['summary']}\nticket type: {method['ticket']}\npaper: {method['paper']}")
     print(f"looks at training data to find the ticket: {'yes' if method['uses_data'] else 'no'}")

@@ -43,7 +43,7 @@ def command(
         asked = {"model": model, "ratio": ratio, "sparsity": float(sparsity)}
         print_json({**asked, "weights": total, "kept": sum(counts), "layers": rows})
         return
-    width = max(len(row["name"]) for row in rows)
+    width = max(len(layer.name) for layer in layers)
     print(f"{'layer':<{width}} {'weights':>10} {'kept':>10} {'keep ratio':>10}")
     for row in rows:
         print(f"{row['name']:<{width}} {row['weights']:>10} {row['kept']:>10} {row['keep_ratio']:>10.4f}")

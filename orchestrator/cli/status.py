@@ -17,7 +17,9 @@ WATCH_SECONDS = 2.0
 def command(
     sweep: Annotated[str, typer.Argument(help="A sweep's folder, or the name of one in ./sweeps.")],
     json: Annotated[bool, typer.Option("--json", help="Say it as JSON.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Say it again every two seconds until the sweep ends.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Say it again every two seconds until the sweep ends.")
+    ] = False,
 ) -> None:
     """What is done, running, failed and left; how busy the slots were; how large the store is."""
     from orchestrator.engine.status import status

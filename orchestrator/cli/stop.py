@@ -14,7 +14,9 @@ EXAMPLES = "Example: jackpot stop sweeps/quickstart"
 WAIT_SECONDS = 60.0
 
 
-def command(sweep: Annotated[str, typer.Argument(help="A sweep's folder, or the name of one in ./sweeps.")]) -> None:
+def command(
+    sweep: Annotated[str, typer.Argument(help="A sweep's folder, or the name of one in ./sweeps.")],
+) -> None:
     """End a running sweep: running trials keep a checkpoint; `jackpot run` goes on later."""
     folder = open_sweep(sweep)
     driver = folder.driver()

@@ -11,7 +11,9 @@ from orchestrator.cli.common import open_sweep, said, wrong
 EXAMPLES = "Example: jackpot sync sweeps/quickstart"
 
 
-def command(sweep: Annotated[str, typer.Argument(help="A sweep's folder, or the name of one in ./sweeps.")]) -> None:
+def command(
+    sweep: Annotated[str, typer.Argument(help="A sweep's folder, or the name of one in ./sweeps.")],
+) -> None:
     """Bring MLflow up to date with the results on disk; safe to repeat."""
     from orchestrator.engine.results import run_status
     from orchestrator.spec.loading import load

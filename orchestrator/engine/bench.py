@@ -270,7 +270,7 @@ class TrialBench(PlanningBench):
 
     def _build(self) -> nn.Module:
         net = nets.build(self.setting.model, self.classes, self.setting.data.shape, self.seed)
-        return net.to(self.device, memory_format=torch.channels_last)
+        return net.to(self.device).to(memory_format=torch.channels_last)
 
     def net(self, weights: Tensors) -> nn.Module:
         """See Workbench."""

@@ -26,9 +26,9 @@ class Macs:
 
 
 def macs(net: nn.Module, shape: tuple[int, int, int], layers: Sequence[Layer]) -> Macs:
-    """Count the multiply-accumulates of one image of `shape` (C, H, W) by torch's flop counter, 2 FLOPs being 1 MAC,
-    on a copy of the network, which may be on the meta device. A layer that runs twice counts twice, and so does a
-    weight that two modules share."""
+    """Count the multiply-accumulates of one image of `shape` (C, H, W) by torch's flop counter, 2 FLOPs being
+    1 MAC, on a copy of the network, which may be on the meta device. A layer that runs twice counts twice,
+    and so does a weight that two modules share."""
     net = with_zeros(net).eval()  # batch norm cannot train on one image
     counter = FlopCounterMode(display=False)
     modules = dict(net.named_modules())
@@ -44,8 +44,8 @@ def macs(net: nn.Module, shape: tuple[int, int, int], layers: Sequence[Layer]) -
 
 
 def _count(module: nn.Module, name: str, counter: FlopCounterMode, flops: dict[str, int]) -> None:
-    """Have what the counter gains during the module's forward added to `flops[name]`. The counter's own totals by module
-    are no use here: a module that stands in two places has only one of its names there."""
+    """Have what the counter gains during the module's forward added to `flops[name]`. The counter's own
+    totals by module are no use here: a module that stands in two places has only one of its names there."""
 
     def before(*_: Any) -> None:
         flops[name] -= counter.get_total_flops()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from methods import registry
@@ -34,7 +35,12 @@ class Trial:
     def id(self) -> str:
         """Its name in the sweep's folder and in MLflow: network, method, sparsity in percent, seed."""
         percent = f"{(self.sparsity * 100).normalize():f}"
-        parts = [model_label(self.model), self.arm.label, *([f"s{percent}"] if self.sparsity else []), f"seed{self.seed}"]
+        parts = [
+            model_label(self.model),
+            self.arm.label,
+            *([f"s{percent}"] if self.sparsity else []),
+            f"seed{self.seed}",
+        ]
         return "_".join(parts)
 
     @property
@@ -49,9 +55,10 @@ class Trial:
 
 
 def model_label(model: Model) -> str:
-    """A network's name with its options, fit for a folder's name: resnet32-width2."""
+    """A network's name with its options, fit for a folder's name: resnet32-width2. Of a weights file the name
+    without its folder, so that a trial is called the same wherever the file lies."""
     options = "".join(f"-{key}{value}" for key, value in model.options.items())
-    weights = f"-{model.weights}" if model.weights else ""
+    weights = f"-{Path(model.weights).stem}" if model.weights else ""
     return re.sub(r"[^A-Za-z0-9._=-]+", "_", model.name + options + weights)
 
 
@@ -69,10 +76,9 @@ def trials(spec: Spec) -> list[Trial]:
         for sparsity in sparsities(spec, arm)
         for seed in spec.seeds
     ]
-    ids = [trial.id for trial in found]
-    for trial in found:
-        if ids.count(trial.id) > 1:
-            raise SpecError([f"two trials would both be called {trial.id!r}; remove one model or method that repeats"])
+    repeated = [name for name, count in Counter(trial.id for trial in found).items() if count > 1]
+    if repeated:
+        raise SpecError([f"two trials would both be called {repeated[0]!r}; rename or remove one of the networks"])
     return found
 
 
@@ -228,7 +234,8 @@ class Plan:
 def make_plan(spec: Spec) -> Plan:
     """Plan a sweep by running each method on a planning bench. Raises SpecError with all that methods refuse."""
     settings = {model_label(model): Setting(spec, model) for model in spec.model}
-    planned, problems = [], {}
+    planned: list[Planned] = []
+    problems: dict[str, None] = {}
     for trial in trials(spec):
         try:
             planned.append(plan_trial(settings[model_label(trial.model)], trial))

@@ -66,7 +66,11 @@ class Setting:
         return {
             "version": STAGE_VERSION,
             "data": self.data.fingerprint,
-            "model": {"name": self.model.name, "options": self.model.options, "source": source_of(self.model)},
+            "model": {
+                "name": self.model.name,
+                "options": self.model.options,
+                "source": source_of(self.model),
+            },
             "weights": weights_fingerprint(self.model.weights) if self.model.weights else None,
             "exclude": list(self.spec.prunable.exclude),
         }

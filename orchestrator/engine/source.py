@@ -45,7 +45,7 @@ def _path(module: str) -> Path | None:
 def _imports(module: str, path: Path, text: bytes) -> set[str]:
     """Every module name that the text may import: for `from a import b` both a and a.b."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)

@@ -30,7 +30,9 @@ def status(folder: SweepFolder) -> dict[str, Any]:
         "folder": str(folder.path),
         "driver": driver,
         "trials": len(rows),
-        "counts": {state: counts.get(state, 0) for state in ("done", "diverged", "running", "failed", "blocked", "left")},
+        "counts": {
+            state: counts.get(state, 0) for state in ("done", "diverged", "running", "failed", "blocked", "left")
+        },
         "running": running,
         "bad": {trial: state for trial, state in states.items() if state in ("failed", "blocked")},
         "epochs_trained": epochs_trained(list(events.values())),
@@ -73,7 +75,9 @@ def busy_share(events: list[list[dict[str, Any]]]) -> tuple[int, float | None]:
     return slots, busy / (slots * (last - first))
 
 
-def _spans(events: list[dict[str, Any]], run: str | None) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+def _spans(
+    events: list[dict[str, Any]], run: str | None
+) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
     """A trial's stretches of work, and its attempts from start to end, in one run."""
     work: list[tuple[float, float]] = []
     lives: list[tuple[float, float]] = []

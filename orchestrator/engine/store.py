@@ -97,7 +97,7 @@ class Store:
             return  # another process was faster
         log.warning("stage set aside as %s and to be computed anew: %s", aside, reason)
 
-    def keys(self) -> list[str]:
+    def stages(self) -> list[str]:
         """Every stage there is."""
         return sorted(path.parent.name for path in self.folder.glob("stages/??/*/stage.json"))
 

@@ -187,7 +187,7 @@ def _like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
 
 
 def _optimiser(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in net.parameters()]
+    parameters = list(net.parameters())
     fused = all(parameter.is_floating_point() for parameter in parameters)
     if recipe.optimiser == "adam":
         return torch.optim.Adam(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)

@@ -54,7 +54,10 @@ def run_trial(
     except Stopped:
         raise
     except Diverged as reason:
-        result |= {"status": "diverged", "error": {"type": "Diverged", "message": str(reason), "traceback": ""}}
+        result |= {
+            "status": "diverged",
+            "error": {"type": "Diverged", "message": str(reason), "traceback": ""},
+        }
     except Blocked as reason:
         result |= {"status": "blocked", "blocked_by": reason.by}
     except Exception as error:  # whatever a method or network raises is this trial's result, nobody else's
@@ -80,7 +83,11 @@ def failure(error: BaseException) -> dict[str, Any]:
     cause = error.__cause__ or error
     text = "".join(traceback.format_exception(error))
     where = {"failed_stage": error.key} if hasattr(error, "key") else {}
-    return {"status": "failed", "error": {"type": type(cause).__name__, "message": str(cause), "traceback": text}, **where}
+    return {
+        "status": "failed",
+        "error": {"type": type(cause).__name__, "message": str(cause), "traceback": text},
+        **where,
+    }
 
 
 def blank_result(setting: Setting, trial: Trial, plan_key: str, attempt: int) -> dict[str, Any]:
@@ -114,7 +121,11 @@ def blank_result(setting: Setting, trial: Trial, plan_key: str, attempt: int) ->
             "threads": torch.get_num_threads(),
             "device": torch.cuda.get_device_name() if spec.resources.gpu and torch.cuda.is_available() else "cpu",
         },
-        "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "jackpot": version()},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "jackpot": version(),
+        },
         "correct": "",
     }
 
@@ -142,7 +153,10 @@ def _measure(bench: TrialBench, trial: Trial, chain: Chain, watch: Watch) -> dic
     _check_sparsity(bench, trial, chain, masks, sum(kept.values()))
     total, remaining = budget.total(layers), sum(kept.values())
     parameters = sum(parameter.numel() for parameter in setting.skeleton.parameters())
-    dense, sparse = setting.macs.total, sparse_macs(setting.macs, {n: k / w for n, k, w in _rows(layers, kept)})
+    dense, sparse = (
+        setting.macs.total,
+        sparse_macs(setting.macs, {n: k / w for n, k, w in _rows(layers, kept)}),
+    )
     measured = bench.meta(chain.evaluated.key)
     evaluated = bench.value(chain.evaluated.key)
     history = bench.meta(chain.trained.key).get("history", [])

@@ -24,7 +24,9 @@ def accuracy_tables(results: pd.DataFrame) -> list[Table]:
         table.add_column("method")
         for sparsity in sparsities:
             table.add_column("dense" if sparsity == 0 else f"{100 * sparsity:.4g} % removed", justify="right")
-        labels = sorted(rows["label"].unique(), key=lambda label: (rows[rows["label"] == label]["sparsity"].max(), label))
+        labels = sorted(
+            rows["label"].unique(), key=lambda label: (rows[rows["label"] == label]["sparsity"].max(), label)
+        )
         for label in labels:
             cells = rows[rows["label"] == label]
             table.add_row(label, *(_cell(cells[cells["sparsity"] == sparsity]) for sparsity in sparsities))

@@ -64,9 +64,7 @@ def find_arms(methods: Mapping[int, Method]) -> tuple[list[Arm], list[Problem]]:
 
 def label(name: str, written: dict[str, Any]) -> str:
     """`name` and the options written: text alone, other values after their key, fit for a folder's name."""
-    parts = [
-        value if isinstance(value, str) else f"{key}{json.dumps(value)}" for key, value in written.items()
-    ]
+    parts = [value if isinstance(value, str) else f"{key}{json.dumps(value)}" for key, value in written.items()]
     return re.sub(r"[^A-Za-z0-9._=-]+", "_", "-".join([name, *parts]))[:_MAX_LABEL]
 
 
@@ -123,16 +121,12 @@ def _repeats(found: Iterable[tuple[int, Arm]]) -> Iterable[Problem]:
     for i, arm in found:
         first, twin = same.setdefault(json.dumps([arm.name, arm.options]), (i, arm))
         if twin is not arm:
-            shown = (
-                ", ".join(f"{key} {json.dumps(value)}" for key, value in arm.options.items()) or "no options"
-            )
+            shown = ", ".join(f"{key} {json.dumps(value)}" for key, value in arm.options.items()) or "no options"
             yield Problem(
                 ("methods", i),
                 f"{arm.label!r} is {twin.label!r} of methods[{first}] again ({shown}); remove one",
             )
         elif arm.label in labels:
-            message = (
-                f"the label {arm.label!r} is taken by methods[{labels[arm.label]}]; write one more option out"
-            )
+            message = f"the label {arm.label!r} is taken by methods[{labels[arm.label]}]; write one more option out"
             yield Problem(("methods", i), message)
         labels.setdefault(arm.label, i)

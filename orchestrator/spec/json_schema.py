@@ -36,9 +36,7 @@ def schema() -> dict[str, Any]:
     for key in ("type", "items", "minItems"):
         properties["model"].pop(key)
     # a data set with a required key cannot be written as its name alone
-    short = [
-        name for name in ("Digits", "ImageFolder") if set(definitions[name].get("required", [])) <= {"name"}
-    ]
+    short = [name for name in ("Digits", "ImageFolder") if set(definitions[name].get("required", [])) <= {"name"}]
     names = [definitions[name]["properties"]["name"]["const"] for name in short]
     forms = [{"$ref": f"#/$defs/{name}"} for name in ("Digits", "ImageFolder")]
     properties["data"] = {

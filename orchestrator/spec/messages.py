@@ -47,9 +47,7 @@ def spec_problems(error: ValidationError, raw: Any) -> list[Problem]:
     return _problems(error, raw, lambda path: section_at(path, raw))
 
 
-def option_problems(
-    error: ValidationError, written: dict[str, Any], options: type[BaseModel]
-) -> list[Problem]:
+def option_problems(error: ValidationError, written: dict[str, Any], options: type[BaseModel]) -> list[Problem]:
     """What is wrong with the options of a method; the paths start at the options."""
     return _problems(error, written, lambda path: None if path else options)
 
@@ -61,17 +59,13 @@ def section_at(path: Path, raw: Any) -> type[BaseModel] | None:
         return _DATA_SETS.get(named.get("name") if isinstance(named, dict) else named)
     section: Any = models.Spec
     for key in path:
-        section = (
-            section.model_fields[key].annotation if key in getattr(section, "model_fields", ()) else None
-        )
+        section = section.model_fields[key].annotation if key in getattr(section, "model_fields", ()) else None
     if isinstance(section, type) and issubclass(section, BaseModel):
         return section
     return None
 
 
-def _problems(
-    error: ValidationError, raw: Any, section: Callable[[Path], type[BaseModel] | None]
-) -> list[Problem]:
+def _problems(error: ValidationError, raw: Any, section: Callable[[Path], type[BaseModel] | None]) -> list[Problem]:
     places: dict[Path, list[ErrorDetails]] = {}
     for detail in error.errors():
         places.setdefault(_place(detail, raw), []).append(detail)

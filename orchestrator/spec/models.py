@@ -94,9 +94,7 @@ class Schedule(Section):
     @model_validator(mode="after")
     def _milestones_need_steps(self) -> Schedule:
         if (self.name == "milestones") != bool(self.at):
-            raise ValueError(
-                "`at` goes with `name: milestones`, and milestones need it, e.g. at: [80ep, 120ep]"
-            )
+            raise ValueError("`at` goes with `name: milestones`, and milestones need it, e.g. at: [80ep, 120ep]")
         return self
 
 
@@ -234,9 +232,7 @@ class Spec(Section):
     @classmethod
     def _a_folder_name(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
-            raise ValueError(
-                "a sweep's name is letters, digits, '.', '_' and '-', and starts with a letter or digit"
-            )
+            raise ValueError("a sweep's name is letters, digits, '.', '_' and '-', and starts with a letter or digit")
         return value
 
     @field_validator("model", "seeds", "sparsities")

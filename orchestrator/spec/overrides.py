@@ -13,9 +13,7 @@ _NAMED = ("data", "model", "methods")  # sections whose entries may be written a
 def parse(override: str) -> tuple[Path, Any, list[str]]:
     """ "methods.1.ratio=[erk, smart]" as its path, its value read as YAML, and what is wrong with it."""
     key, equals, text = override.partition("=")
-    path = tuple(
-        int(part) if part.isascii() and part.isdecimal() else part for part in key.strip().split(".")
-    )
+    path = tuple(int(part) if part.isascii() and part.isdecimal() else part for part in key.strip().split("."))
     if not equals or not all(str(part) for part in path):
         return path, None, ["expected KEY=VALUE, e.g. recipe.epochs=3"]
     value = read(text)

@@ -125,9 +125,7 @@ class _Builder:
         if len(path) > MAX_DEPTH:
             raise _TooLargeError("nested too deeply, or an alias stands inside itself")
         if self.count > MAX_VALUES:
-            raise _TooLargeError(
-                f"too large for a spec: more than {MAX_VALUES:,} values, those of aliases repeated"
-            )
+            raise _TooLargeError(f"too large for a spec: more than {MAX_VALUES:,} values, those of aliases repeated")
         kind = node.tag.removeprefix(_TAG)
         if isinstance(node, yaml.MappingNode) and kind == "map":
             return self._mapping(node, path)
@@ -177,9 +175,7 @@ class _Builder:
             number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
         except ValueError:
             return self._wrong(path, f"{text!r} is no number")
-        return (
-            number if math.isfinite(number) else self._wrong(path, f"expected a finite number, found {text}")
-        )
+        return number if math.isfinite(number) else self._wrong(path, f"expected a finite number, found {text}")
 
     def _wrong(self, path: Path, message: str) -> None:
         self.result.problems.append(Problem(path, message))

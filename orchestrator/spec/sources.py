@@ -79,9 +79,7 @@ def _content(name: str) -> tuple[str, str | Problem]:
             return name, file.read(4 * MAX_BYTES + 1).decode("utf-8-sig")
     except FileNotFoundError:
         near = nearest(path.stem, known)
-        return name, Problem(
-            (), f"no such file, nor a ready spec of that name{near} ready: {', '.join(known)}"
-        )
+        return name, Problem((), f"no such file, nor a ready spec of that name{near} ready: {', '.join(known)}")
     except UnicodeDecodeError as error:
         return name, Problem((), f"is no UTF-8 text (byte {error.start}); a spec is a YAML file")
     except (OSError, ValueError) as error:

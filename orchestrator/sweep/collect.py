@@ -18,7 +18,7 @@ def collect(folder: SweepFolder, dry_run: bool = False) -> tuple[int, int]:
         if result is None or result["key"] != planned.chain.key or result["status"] in ("failed", "blocked"):
             needed |= {request.key for request in planned.chain.requests} | set(plan.segments(planned))
     stages = size = 0
-    for key in folder.store.keys():
+    for key in folder.store.stages():
         if key not in needed:
             stages += 1
             size += folder.store.size(key) if dry_run else folder.store.delete(key)
@@ -31,4 +31,3 @@ def collect_alone(folder: SweepFolder, dry_run: bool = False) -> tuple[int, int]
         return collect(folder, dry_run=True)
     with folder.driving():
         return collect(folder)
-

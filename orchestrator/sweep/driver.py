@@ -21,11 +21,11 @@ from rich.console import Console
 from orchestrator.engine.files import write_sealed, write_text
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import Plan, Planned, make_plan
+from orchestrator.engine.results import write_csv
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import blank_result
-from orchestrator.engine.results import write_csv
 from orchestrator.spec.loading import dump
-from orchestrator.spec.models import Spec
+from orchestrator.spec.models import ImageFolder, Spec
 from orchestrator.sweep.collect import collect
 from orchestrator.sweep.progress import Progress
 from orchestrator.sweep.schedule import Schedule
@@ -176,7 +176,11 @@ class Driver:
     def _count_failure(self, trial: str, stage: str | None) -> None:
         self.failed += 1
         for planned in self.schedule.block(stage) if stage else []:
-            self._write(planned.id, {"status": "blocked", "blocked_by": trial}, f"needs a stage that failed in {trial}")
+            self._write(
+                planned.id,
+                {"status": "blocked", "blocked_by": trial},
+                f"needs a stage that failed in {trial}",
+            )
             self.failed += 1
         limit = self.spec.failures.max_failed_trials
         if limit is not None and self.failed > limit and self.stopped is None:
@@ -212,7 +216,9 @@ class Driver:
 
 def resume_hint(folder: SweepFolder) -> str:
     """How to go on with a sweep that was stopped."""
-    return f"stopped; everything finished is kept. To go on: jackpot run {folder.path / 'spec.yaml'} --out {folder.path}"
+    return (
+        f"stopped; everything finished is kept. To go on: jackpot run {folder.path / 'spec.yaml'} --out {folder.path}"
+    )
 
 
 @contextmanager
@@ -256,6 +262,21 @@ def _ray(spec: Spec, address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
+def anchored(spec: Spec) -> Spec:
+    """The spec with its paths made absolute: workers, and whoever resumes the sweep, may stand elsewhere."""
+    changes: dict[str, Any] = {
+        "model": [
+            model.model_copy(update={"weights": str(Path(model.weights).absolute())})
+            if model.weights and Path(model.weights).exists()
+            else model
+            for model in spec.model
+        ]
+    }
+    if isinstance(spec.data, ImageFolder):
+        changes["data"] = spec.data.model_copy(update={"root": str(Path(spec.data.root).expanduser().absolute())})
+    return spec.model_copy(update=changes)
+
+
 def run_sweep(
     spec: Spec,
     folder: SweepFolder,
@@ -270,6 +291,7 @@ def run_sweep(
     from orchestrator.tracking import Follower
 
     console = console or Console(stderr=True)
+    spec = anchored(spec)
     whole = make_plan(spec)
     plan = whole.only(only)
     folder.prepare()

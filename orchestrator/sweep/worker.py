@@ -94,7 +94,8 @@ class _Teller:
     """Writes the events of a trial; a wait is told once, not at every look."""
 
     def __init__(self, sweep: SweepFolder, trial: str) -> None:
-        self._sweep, self._trial, self._last = sweep, trial, {}
+        self._sweep, self._trial = sweep, trial
+        self._last: dict[str, Any] = {}
 
     def __call__(self, event: dict[str, Any]) -> None:
         if event != self._last:

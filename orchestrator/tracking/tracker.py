@@ -57,9 +57,7 @@ class Tracker:
         else:
             if report.failed:
                 trial, why = next(iter(report.failed.items()))
-                report.message = self.behind(
-                    f"{len(report.failed)} trials could not be written, first {trial}: {why}"
-                )
+                report.message = self.behind(f"{len(report.failed)} trials could not be written, first {trial}: {why}")
         return report
 
     def finish(self, status: str) -> Report:
@@ -75,9 +73,7 @@ class Tracker:
 
     def behind(self, why: str) -> str:
         """One line that says that the runs are not up to date, why, and how to catch up."""
-        text = (
-            f"MLflow ({self.uri}) is behind: {why}. Results are safe; `jackpot sync {self.folder}` catches up"
-        )
+        text = f"MLflow ({self.uri}) is behind: {why}. Results are safe; `jackpot sync {self.folder}` catches up"
         return re.sub(r"://[^/@\s]+@", "://", text)  # no password on a screen or in a log
 
     def _pass(self, identity: str, trials: Iterable[str] | None, status: str | None, report: Report) -> None:

@@ -58,11 +58,7 @@ def artifact_root(folder: Path, uri: str) -> Path | None:
     databases; None where a server decides."""
     if is_server(uri):
         return None
-    beside = (
-        Path(uri.removeprefix("sqlite:///")).parent
-        if uri.startswith("sqlite:///")
-        else Path(folder).resolve()
-    )
+    beside = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else Path(folder).resolve()
     return beside / "mlartifacts"
 
 
@@ -91,7 +87,5 @@ def _lock(file: int, patience: float) -> None:
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise TrackingError(
-                    "another process is writing the sweep's runs; try again when it is done"
-                ) from None
+                raise TrackingError("another process is writing the sweep's runs; try again when it is done") from None
             time.sleep(0.05)

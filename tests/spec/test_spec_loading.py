@@ -61,9 +61,7 @@ def test_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(tmp_path)
     Path("latin.yaml").write_bytes(b"name: \xe9\n")
     Path("file").touch()
-    assert load("nope.yaml").report() == [
-        f"nope.yaml: no such file, nor a ready spec of that name; ready: {READY}"
-    ]
+    assert load("nope.yaml").report() == [f"nope.yaml: no such file, nor a ready spec of that name; ready: {READY}"]
     assert load("quikstart").report() == [
         f"quikstart: no such file, nor a ready spec of that name; did you mean 'quickstart'? ready: {READY}"
     ]
@@ -73,9 +71,7 @@ def test_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert load("a\0").report() == ["a\0: cannot be read: embedded null byte"]
 
 
-def test_a_file_goes_before_a_ready_spec_and_a_folder_does_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_goes_before_a_ready_spec_and_a_folder_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("quickstart").mkdir()
     assert load("quickstart").origin == "search_spaces/quickstart.yaml"
@@ -85,9 +81,7 @@ def test_a_file_goes_before_a_ready_spec_and_a_folder_does_not(
 
 
 def test_parts_are_the_sections_that_are_right() -> None:
-    loaded = load(
-        {**SOURCE, "recipe": {"epochs": 0}, "methods": ["hybird"], "other": 1, "model": ["vgg19", "convnet"]}
-    )
+    loaded = load({**SOURCE, "recipe": {"epochs": 0}, "methods": ["hybird"], "other": 1, "model": ["vgg19", "convnet"]})
     assert loaded.spec is None
     assert set(Spec.model_fields) - set(loaded.parts) == {"recipe", "methods"}
     assert loaded.parts["data"] == Digits()

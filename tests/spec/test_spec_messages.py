@@ -15,9 +15,7 @@ BASE = {
     "recipe": "recipe: {epochs: 1}",
     "methods": "methods: [dense]",
 }
-RECIPE_KEYS = (
-    "epochs, batch, optimiser, lr, momentum, nesterov, weight_decay, label_smoothing, schedule, augmentation"
-)
+RECIPE_KEYS = "epochs, batch, optimiser, lr, momentum, nesterov, weight_decay, label_smoothing, schedule, augmentation"
 TOP_KEYS = (
     "name, data, model, recipe, methods, sparsities, seeds, prunable, resources, concurrency, failures, "
     "tracking, storage, keep"

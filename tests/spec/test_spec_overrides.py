@@ -16,9 +16,7 @@ def spec(**sections: Any) -> dict[str, Any]:
 
 
 def test_values_are_read_as_yaml() -> None:
-    loaded = load(
-        spec(), ["recipe.epochs=3", "recipe.lr=1e-2", "seeds=[4, 5]", "storage=out", "concurrency=null"]
-    )
+    loaded = load(spec(), ["recipe.epochs=3", "recipe.lr=1e-2", "seeds=[4, 5]", "storage=out", "concurrency=null"])
     made = loaded.require()
     assert (made.recipe.epochs, made.recipe.lr, made.seeds) == (3, 0.01, [4, 5])
     assert (made.storage, made.concurrency) == ("out", None)
@@ -40,18 +38,14 @@ def test_a_name_alone_takes_options() -> None:
 
 def test_an_override_mends_what_the_file_says_wrong(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
-    path.write_text(
-        "name: x\ndata: digits\nmodel: convnet\nrecipe: {epochs: .nan, epochs: 2}\nmethods: [dense]\n"
-    )
+    path.write_text("name: x\ndata: digits\nmodel: convnet\nrecipe: {epochs: .nan, epochs: 2}\nmethods: [dense]\n")
     assert len(load(path).problems) == 2
     assert load(path, ["recipe={epochs: 2}"]).require().recipe.epochs == 2
 
 
 def test_the_last_one_counts() -> None:
     loaded = load(spec(), ["recipe.epochs=x", "recipe={epochs: y}"])
-    assert loaded.report() == [
-        "--set recipe={epochs: y}: recipe.epochs: expected a whole number, found the text 'y'"
-    ]
+    assert loaded.report() == ["--set recipe={epochs: y}: recipe.epochs: expected a whole number, found the text 'y'"]
 
 
 def test_the_source_is_not_changed() -> None:

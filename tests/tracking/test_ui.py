@@ -69,9 +69,7 @@ def test_serving_a_sweep_until_interrupted(make_sweep: Make) -> None:
         assert process.stdout is not None
         base, run = process.stdout.readline().split()[0].split("/#/")
         before = _children(process.pid)
-        with urllib.request.urlopen(
-            f"{base}/get-artifact?path=spec.yaml&run_uuid={run.split('/')[-1]}"
-        ) as answer:
+        with urllib.request.urlopen(f"{base}/get-artifact?path=spec.yaml&run_uuid={run.split('/')[-1]}") as answer:
             assert answer.read() == b"name: tiny\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0

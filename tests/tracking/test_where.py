@@ -8,9 +8,7 @@ from orchestrator.spec.models import Tracking
 from orchestrator.tracking.where import TrackingError, artifact_root, exclusive, is_server, uri_of
 
 
-def test_the_spec_wins_then_the_environment_then_the_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_spec_wins_then_the_environment_then_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert uri_of(tmp_path, Tracking()) == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there:5000")
     assert uri_of(tmp_path, Tracking()) == "http://there:5000"

@@ -12,7 +12,7 @@ from orchestrator.engine.data.dataset import DataError, DataSet, Split
 from orchestrator.spec.models import Augmentation
 
 RESIDENT_BYTES = 2 << 30
-"""Data sets up to this size are held on a GPU whole (CIFAR-10: 0.2 GB); larger ones are sent batch by batch."""
+"""Data sets up to this size stay on a GPU whole (CIFAR-10: 0.2 GB); larger ones are sent batch by batch."""
 
 EVALUATION_BATCH = 500
 
@@ -37,9 +37,7 @@ class Batches:
             "validation": data.validation,
             "test": data.test,
         }
-        self._labels = {
-            name: torch.from_numpy(split.labels).to(device) for name, split in self._splits.items()
-        }
+        self._labels = {name: torch.from_numpy(split.labels).to(device) for name, split in self._splits.items()}
         self._resident = _resident(data, device) if device.type != "cpu" else {}
         # one factor and one offset for each value of an image row (W * C values, channels fastest): the inner
         # loop of normalising then runs over a row instead of over three channels
@@ -57,9 +55,7 @@ class Batches:
         images = self._augment(self._gather("train", indices), generator)
         return self._normalise(images), self._labels["train"][indices.to(self.device)]
 
-    def evaluation(
-        self, split: str, batch_size: int = EVALUATION_BATCH
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def evaluation(self, split: str, batch_size: int = EVALUATION_BATCH) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """All images of a split (train, validation or test) in their order, without augmentation."""
         labels = self._labels[split]
         for start in range(0, len(labels), batch_size):
@@ -114,9 +110,7 @@ def _crop(images: torch.Tensor, padding: int, generator: torch.Generator) -> tor
     # a view of every window of every image: picking one of each copies nothing else, whole rows at a time
     image, row, column, _ = padded.stride()
     places = 2 * padding + 1
-    windows = padded.as_strided(
-        (count, places, places, height, width * channels), (image, row, column, row, 1)
-    )
+    windows = padded.as_strided((count, places, places, height, width * channels), (image, row, column, row, 1))
     picked = windows[torch.arange(count, device=images.device), top, left]
     return picked.view(images.shape)
 

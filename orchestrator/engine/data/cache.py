@@ -49,9 +49,9 @@ def cache_folder() -> Path:
 
 
 def cached(root: Path, files: Files, state: str) -> Cached:
-    """The decoded images of `root`; decoded now if the cache does not hold this `state` of it. Several processes
-    may ask at once: one decodes, the others wait for it. A damaged entry is set aside and made anew. Raises
-    DataError if images cannot be decoded or the cache cannot be written."""
+    """The decoded images of `root`; decoded now if the cache does not hold this `state` of it. Several
+    processes may ask at once: one decodes, the others wait for it. A damaged entry is set aside and made
+    anew. Raises DataError if images cannot be decoded or the cache cannot be written."""
     entry = cache_folder() / state[:32]
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +103,8 @@ def _write(entry: Path, root: Path, files: Files) -> None:
         os.replace(temporary, entry)
         count = sum(map(len, paths.values()))
         log.info("decoded %d images of %s in %.0f s", count, root, time.monotonic() - began)
+        if converted:
+            log.info("images that were not RGB and became it, by mode: %s", converted)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

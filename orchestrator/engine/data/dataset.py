@@ -53,8 +53,8 @@ class DataSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over all that training and measuring can see: every byte of the images, labels, class names,
-        which image is in which split, and the normalisation."""
+        """SHA-256 over all that training and measuring can see: every byte of the images, labels, class
+        names, which image is in which split, and the normalisation."""
         splits = (self.train, self.validation, self.test)
         return digest(
             {
@@ -77,8 +77,8 @@ def array_digest(array: np.ndarray) -> str:
 def hold_out(
     rows: np.ndarray, labels: np.ndarray, fraction: float, classes: Sequence[str], seed: int, purpose: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw `fraction` of every class from `rows` (int64; `labels[row]` is a row's class). Returns the rows that
-    stay and those held out, both ascending. A fraction above 0 takes at least one image a class. Raises
+    """Draw `fraction` of every class from `rows` (int64; `labels[row]` is a row's class). Returns the rows
+    that stay and those held out, both ascending. A fraction above 0 takes at least one image a class. Raises
     DataError naming a class that would have none left."""
     held = [np.empty(0, np.int64)]
     for label, name in enumerate(classes if fraction > 0 else ()):
@@ -86,8 +86,8 @@ def hold_out(
         count = max(1, round(len(own) * fraction))
         if count >= len(own):
             raise DataError(
-                f"{purpose}: {fraction:g} takes all {len(own)} images of class {name!r}, and none is left to train "
-                "on; use a smaller fraction, or add images"
+                f"{purpose}: {fraction:g} takes all {len(own)} images of class {name!r}, and none is left to "
+                "train on; use a smaller fraction, or add images"
             )
         order = torch.randperm(len(own), generator=generator(seed, "split", purpose, label))
         held.append(own[order[:count].numpy()])
@@ -95,12 +95,10 @@ def hold_out(
     return np.setdiff1d(rows, out, assume_unique=True), out
 
 
-def moments(
-    images: np.ndarray, rows: np.ndarray | None = None
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of uint8 images (N, H, W, C), of values in 0..1, over `rows`
-    (default: all). Exact: counted, not summed in floating point. A constant channel gets the std of one grey
-    level, so that normalising never divides by zero."""
+def moments(images: np.ndarray, rows: np.ndarray | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of uint8 images (N, H, W, C), of values in 0..1, over
+    `rows` (default: all). Exact: counted, not summed in floating point. A constant channel gets the std of one
+    grey level, so that normalising never divides by zero."""
     levels = np.arange(256) / 255
     counts = np.zeros((images.shape[3], 256), np.int64)
     rows = np.arange(len(images)) if rows is None else rows

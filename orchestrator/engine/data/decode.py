@@ -19,21 +19,21 @@ CHUNK = 500
 
 
 def decode(paths: Mapping[str, Sequence[Path]], targets: Mapping[str, Path]) -> dict[str, int]:
-    """Decode the images of each split into the .npy file at `targets[split]`: uint8 (N, H, W, 3), in order. All
-    become RGB as torchvision's loader makes them, and must have one size. Returns how many were of another mode,
-    by mode. Raises DataError naming files that cannot be read, or the first of another size."""
+    """Decode the images of each split into the .npy file at `targets[split]`: uint8 (N, H, W, 3), in order.
+    All become RGB as torchvision's loader makes them, and must have one size. Returns how many were of
+    another mode, by mode. Raises DataError naming files that cannot be read, or the first of another size."""
     size = _first_size([path for own in paths.values() for path in own])
     converted: Counter[str] = Counter()
     unreadable: list[str] = []
     other_size: list[str] = []
     with ThreadPoolExecutor(os.cpu_count()) as threads, warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of palettes and metadata; whether the pixels can be had is what counts
+        warnings.simplefilter("ignore")  # of palettes and metadata; whether the pixels can be had is what counts
         for split, own in paths.items():
             target = np.lib.format.open_memmap(
                 targets[split], mode="w+", dtype=np.uint8, shape=(len(own), size[1], size[0], 3)
             )
+            with open(targets[split], "rb+") as file:  # on a full disk, writing into a map would kill the process
+                os.posix_fallocate(file.fileno(), 0, os.path.getsize(targets[split]))
 
             def fill(start: int, own: Sequence[Path] = own, target: np.ndarray = target) -> Counter[str]:
                 part = own[start : start + CHUNK]
@@ -87,8 +87,8 @@ def _refuse(unreadable: list[str], other_size: list[str], size: tuple[int, int])
         problems.append(f"{len(unreadable)} image files cannot be read: {shown}; replace or remove them")
     if other_size:
         problems.append(
-            f"{len(other_size)} images are not {size[0]}x{size[1]} as the first is: {min(other_size)} (width x "
-            "height); resize all images to one size"
+            f"{len(other_size)} images are not {size[0]}x{size[1]} as the first is: {min(other_size)} (width "
+            "x height); resize all images to one size"
         )
     if problems:
         raise DataError(*problems)

@@ -32,9 +32,9 @@ class Listing:
 
 
 def load_image_folder(data: ImageFolder) -> DataSet:
-    """The images of a folder, all of one size, as RGB. They are decoded once a machine, into a cache that every
-    process maps into its memory. Validation is drawn class by class from train/; the normalisation is measured
-    on all of train/ unless the spec gives it. Raises DataError."""
+    """The images of a folder, all of one size, as RGB. They are decoded once a machine, into a cache that
+    every process maps into its memory. Validation is drawn class by class from train/; the normalisation is
+    measured on all of train/ unless the spec gives it. Raises DataError."""
     listing, problems = list_folder(data.root)
     problems += _normalisation_problems(data)
     if listing is None or problems:
@@ -72,7 +72,7 @@ def problems_of_folder(data: ImageFolder) -> list[str]:
 
 
 def list_folder(root: str) -> tuple[Listing | None, list[str]]:
-    """What the folder holds, and all that is wrong with its structure; None where there is nothing to list."""
+    """What the folder holds, and what is wrong with its structure; None where there is nothing to list."""
     path = Path(root).expanduser().resolve()
     layout = "expected train/ and test/ in it, and in each a folder a class"
     if not path.is_dir():
@@ -82,9 +82,7 @@ def list_folder(root: str) -> tuple[Listing | None, list[str]]:
     if missing:
         held = ", ".join(sorted(os.listdir(path))[:SHOWN]) or "nothing"
         return None, [f"{path} has no {' and no '.join(missing)}; {layout}; it holds: {held}"]
-    names = {
-        split: sorted(entry.name for entry in os.scandir(path / split) if entry.is_dir()) for split in SPLITS
-    }
+    names = {split: sorted(entry.name for entry in os.scandir(path / split) if entry.is_dir()) for split in SPLITS}
     problems = [f"{path / split} holds no class folders; {layout}" for split in SPLITS if not names[split]]
     if problems:
         return None, problems
@@ -126,9 +124,7 @@ def _state_of(listing: Listing) -> str:
             try:
                 stat = os.stat(listing.root / name)
             except OSError as error:
-                raise DataError(
-                    f"{listing.root / name}: cannot be read ({error.strerror}); remove it"
-                ) from error
+                raise DataError(f"{listing.root / name}: cannot be read ({error.strerror}); remove it") from error
             stats.append([name, stat.st_size, stat.st_mtime_ns])
     return digest([str(listing.root), stats])
 
@@ -142,7 +138,5 @@ def _normalisation_problems(data: ImageFolder) -> list[str]:
             problems.append(f"{name}: expected {CHANNELS} numbers (red, green, blue), found {len(values)}")
         if not all(0 <= value <= 1 for value in values) or (name == "std" and 0 in values):
             bounds = "above 0 and not above 1" if name == "std" else "in 0..1"
-            problems.append(
-                f"{name}: expected numbers {bounds}, of pixel values in 0..1; divide by 255 if need be"
-            )
+            problems.append(f"{name}: expected numbers {bounds}, of pixel values in 0..1; divide by 255 if need be")
     return problems

@@ -16,8 +16,8 @@ def without_values(net: nn.Module) -> nn.Module:
 
 
 def with_zeros(net: nn.Module) -> nn.Module:
-    """A copy on the CPU, all zeros, to try a forward pass of a network that may be on the meta device. A pass on
-    the meta device itself would load torch's compiler, which takes seconds."""
+    """A copy on the CPU, all zeros, to try a forward pass of a network that may be on the meta device. A pass
+    on the meta device itself would load torch's compiler, which takes seconds."""
     return _copied(net, lambda tensor: torch.zeros(tensor.shape, dtype=tensor.dtype))
 
 

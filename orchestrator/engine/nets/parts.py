@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import nn
 
 WIDEST = 64
@@ -14,9 +16,9 @@ def channels(base: int, width: float) -> int:
     return max(1, round(base * width))
 
 
-def he_initialise(net: nn.Module, fan: str) -> None:
-    """Draw initial weights from torch's global generator: convolutions He-normal over `fan` ("fan_in" or
-    "fan_out"), linear maps N(0, 0.01^2), biases 0, batch norm 1 and 0."""
+def he_initialise(net: nn.Module, fan: Literal["fan_in", "fan_out"]) -> None:
+    """Draw initial weights from torch's global generator: convolutions He-normal over `fan`,
+    linear maps N(0, 0.01^2), biases 0, batch norm 1 and 0."""
     if any(parameter.is_meta for parameter in net.parameters()):
         return  # nothing to draw, and drawing on the meta device would load torch's compiler, for seconds
     for module in net.modules():

@@ -58,17 +58,15 @@ def skeleton(model: Model, classes: int, shape: tuple[int, int, int]) -> nn.Modu
 
 
 def source_of(model: Model) -> str | None:
-    """Hash of the source of a user's network, so that an edit makes new stages; None for a built-in one, which
-    the engine's version covers. Raises ModelError."""
+    """Hash of the source of a user's network, so that an edit makes new stages; None for a built-in one,
+    which the engine's version covers. Raises ModelError."""
     if model.name in BUILDERS:
         return None
     find_factory(model.name)
     try:
         return source_hash(model.name.partition(":")[0])
     except ImportError as error:
-        raise ModelError(
-            (("name",), f"{model.name!r}: {error}; a network's source must be a .py file")
-        ) from error
+        raise ModelError((("name",), f"{model.name!r}: {error}; a network's source must be a .py file")) from error
 
 
 def _call(model: Model, classes: int, shape: tuple[int, int, int]) -> nn.Module:
@@ -93,19 +91,15 @@ def _builder(name: str) -> Callable[..., Any]:
     if ":" in name:
         return find_factory(name)
     listed = ", ".join(known())
-    raise ModelError(
-        (("name",), f"unknown model {name!r}{nearest(name, known())} known: {listed}, or module:factory")
-    )
+    raise ModelError((("name",), f"unknown model {name!r}{nearest(name, known())} known: {listed}, or module:factory"))
 
 
 def option_problems(builder: Callable[..., Any], options: dict[str, Any]) -> list[Problem]:
-    """What is wrong with options, as far as the builder's signature tells: names, plain types, missing ones."""
+    """What is wrong with options, as far as the builder's signature tells: names, types, missing ones."""
     parameters = _parameters(builder)
     open_ended = not parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     named = {
-        key: each
-        for key, each in parameters.items()
-        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+        key: each for key, each in parameters.items() if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
     }
     allowed = [key for key in named if key not in GIVEN]
     problems: list[Problem] = []
@@ -133,7 +127,7 @@ def _parameters(builder: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def _type_problem(key: str, value: Any, parameter: inspect.Parameter) -> list[Problem]:
-    """Only bool, int, float and str, plain or `| None`, are checked: other annotations are the factory's own."""
+    """Only bool, int, float and str, plain or `| None`, are checked; others are the factory's own."""
     annotation = parameter.annotation
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
     names = [name.strip() for name in text.split("|")]

@@ -1,4 +1,4 @@
-"""CIFAR ResNets of depth 6n+2 (He et al. 2016, section 4.2), with 1x1 projections as Su et al. 2020 use them."""
+"""CIFAR ResNets of depth 6n+2 (He et al. 2016, section 4.2), with 1x1 projections as in Su et al. 2020."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orchestrator.engine.nets.parts import channels, he_initialise
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with batch norm, added to the input; the input is projected where its shape changes.
+    """Two 3x3 convolutions with batch norm, added to the input, which is projected where the shape changes.
     Modules stand in the order conv1, conv2, shortcut: the layer index of a layer-wise ratio follows it."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:

@@ -35,9 +35,7 @@ def find_factory(name: str) -> Callable[..., Any]:
     factory = getattr(module, attribute, None)
     if factory is None:
         where = getattr(module, "__file__", None) or "built-in"
-        callables = [
-            key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
-        ]
+        callables = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         shown = ", ".join(sorted(callables)[:10]) or "nothing callable"
         raise ModelError(
             (("name",), f"{name!r}: module {module_name!r} ({where}) has no {attribute!r}; it has: {shown}")

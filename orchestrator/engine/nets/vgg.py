@@ -1,4 +1,4 @@
-"""VGG-19 with batch norm and a single linear classifier, as pruning papers on CIFAR use it (Su et al. 2020)."""
+"""VGG-19 with batch norm and a single linear classifier, as in Su et al. 2020."""
 
 from __future__ import annotations
 

@@ -95,8 +95,8 @@ def _torchvision(weights: str):  # type: ignore[no-untyped-def]  # torchvision h
     except (ValueError, KeyError, AttributeError) as error:
         names = [str(each) for model in models.list_models() for each in models.get_model_weights(model)]
         raise _error(
-            f"unknown weights {weights!r}{nearest(weights, names)} expected a {', '.join(FILES)} file or the name "
-            "of torchvision weights, e.g. ResNet18_Weights.IMAGENET1K_V1"
+            f"unknown weights {weights!r}{nearest(weights, names)} expected a {', '.join(FILES)} file or the "
+            "name of torchvision weights, e.g. ResNet18_Weights.IMAGENET1K_V1"
         ) from error
 
 
