@@ -69,7 +69,7 @@ class Lottery(method.Method):
         keep = budget.kept(budget.total(layers), sparsity) - budget.total(dense)
         if keep < 0:
             raise ValueError(
-                f"sparsity {sparsity} keeps fewer weights than the {budget.total(dense)} of the classifier that "
+                f"sparsity {float(sparsity):.6g} keeps fewer weights than the {budget.total(dense)} of the classifier that "
                 "`prune_classifier: false` leaves dense; lower the sparsity or prune the classifier"
             )
         names = [layer.name for layer in dense]

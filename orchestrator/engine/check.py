@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.engine.data import DataError, check_data, load_data
-from orchestrator.engine.nets import check_model
+from orchestrator.engine.nets import ModelError, check_model, skeleton
 from orchestrator.engine.plan import Trial, plan_trial, sparsities
 from orchestrator.engine.setting import Setting
 from orchestrator.spec.arms import expand
@@ -17,16 +17,16 @@ from orchestrator.spec.problems import Problem
 
 def check(loaded: Loaded) -> list[Problem]:
     """Problems with data, networks and methods, as far as the spec's other sections let them be looked at."""
+    models = loaded.parts.get("model", [])
     if "data" not in loaded.parts:
-        return []
-    problems = [Problem(("data",), message) for message in check_data(loaded.parts["data"])]
-    if problems:
-        return problems
+        return _check_names(models)
+    if messages := check_data(loaded.parts["data"]):
+        return [Problem(("data",), message) for message in messages] + _check_names(models)
     try:
         data = load_data(loaded.parts["data"])
     except DataError as error:
-        return [Problem(("data",), str(error))]
-    problems = _check_models(loaded.parts.get("model", []), len(data.classes), data.shape)
+        return [Problem(("data",), message) for message in error.problems] + _check_names(models)
+    problems = _check_models(models, len(data.classes), data.shape)
     if problems or not {"model", "recipe", "methods"} <= loaded.parts.keys():
         return problems
     # a fault in another section, such as tracking, must not hide what is wrong here
@@ -39,6 +39,17 @@ def check(loaded: Loaded) -> list[Problem]:
             )
         )
     return problems or _check_methods(spec)
+
+
+def _check_names(models: list[Model]) -> list[Problem]:
+    """What is wrong with networks whose images are not known: names and options."""
+    problems: list[Problem] = []
+    for i, model in enumerate(models):
+        try:
+            skeleton(model, 10, (3, 32, 32))
+        except ModelError as error:
+            problems += [Problem(("model", i, *path), message) for path, message in error.problems]
+    return problems
 
 
 def _check_models(models: list[Model], classes: int, shape: tuple[int, int, int]) -> list[Problem]:

@@ -158,8 +158,8 @@ class Driver:
         self.schedule.ended(trial)
         if status in ("failed", "blocked"):
             self._count_failure(trial, failed_stage)
-        if self.folder.stop_requested():
-            self.schedule.stop()
+        if self.folder.stop_requested():  # by another process, with `jackpot stop`
+            self.stop(self.folder.stop_file.read_text(encoding="utf-8").strip())
 
     def died(self, trial: str, times: int) -> None:
         """A trial's worker died more often than the spec allows: the driver writes the result it could not."""
@@ -240,6 +240,7 @@ def _interrupts(handler: Any) -> Iterator[None]:
 def _ray(spec: Spec, address: str | None) -> Iterator[None]:
     """A Ray cluster: the one at `address`, the one this process is connected to, or one started here."""
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # Tune says nothing: progress is ours
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is ours
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # results are our own files
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "1000000000"  # Tune's snapshots are never restored

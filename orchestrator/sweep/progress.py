@@ -151,7 +151,10 @@ class Progress:
         parts += [f"{bad} failed"] if bad else []
         parts.append(f"{_clock(time.monotonic() - self._began)} gone")
         seconds = self.seconds_left()
-        parts.append("starting Ray" if seconds is None else f"about {_clock(seconds)} left")
+        if seconds is not None:
+            parts.append(f"about {_clock(seconds)} left")
+        elif not any("since" in state for state in self._state.values()):
+            parts.append("starting Ray")
         return ", ".join(parts)
 
     def _picture(self) -> Group:

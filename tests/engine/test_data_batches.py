@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from orchestrator.engine.data import Batches, DataError, DataSet, Split
+from orchestrator.engine.data import batches as batches_module
 from orchestrator.spec.models import Augmentation
 
 CPU = torch.device("cpu")
@@ -163,13 +166,33 @@ def test_a_class_too_small_for_the_scoring_batch_is_named() -> None:
     )
 
 
+def test_images_held_on_the_device_give_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, augmentation = _data([7, 3, 5, 9, 8]), Augmentation(crop=2, flip=True)
+    mapped, held = Batches(data, augmentation, CPU), Batches(data, augmentation, CPU)
+    monkeypatch.setattr(held, "_resident", batches_module._resident(data, CPU))
+    for position in ("train", "test"):
+        assert held._resident[position].shape == (12, 4, 5, 3)
+    for ours, theirs in zip(
+        held.train(torch.tensor([4, 0, 2]), _seeded()), mapped.train(torch.tensor([4, 0, 2]), _seeded()), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(next(held.evaluation("test"))[0], next(mapped.evaluation("test"))[0])
+
+
+def test_images_that_splits_share_are_held_once_and_large_ones_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _data([0, 1])
+    shared = dataclasses.replace(data, validation=dataclasses.replace(data.train, indices=np.array([2])))
+    held = batches_module._resident(shared, CPU)
+    assert held["validation"] is held["train"]
+    monkeypatch.setattr(batches_module, "RESIDENT_BYTES", data.train.images.nbytes - 1)
+    assert batches_module._resident(_data([0, 1]), CPU) == {}
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("resident", [True, False])
 def test_batches_on_a_gpu_equal_those_on_the_cpu(resident: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    from orchestrator.engine.data import batches as module
-
     if not resident:
-        monkeypatch.setattr(module, "RESIDENT_BYTES", 0)
+        monkeypatch.setattr(batches_module, "RESIDENT_BYTES", 0)
     data, augmentation = _data(list(range(12))), Augmentation(crop=2, flip=True)
     served = [Batches(data, augmentation, torch.device(name)) for name in ("cpu", "cuda")]
     for cpu, gpu in zip(*(each.train(torch.arange(12), _seeded()) for each in served), strict=True):

@@ -38,7 +38,7 @@ _ACCEPTED: dict[str, tuple[type, ...]] = {
 
 def known() -> list[str]:
     """Names of the built-in networks."""
-    return sorted(BUILDERS)
+    return list(BUILDERS)
 
 
 def build(model: Model, classes: int, shape: tuple[int, int, int], seed: int) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import pickle
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from torch import nn
 
 from orchestrator.engine.files import digest, file_digest
 from orchestrator.engine.nets.errors import ModelError
-from orchestrator.spec.problems import nearest
 
 FILES = (".safetensors", ".pt", ".pth")
 SHOWN = 5
@@ -94,8 +94,10 @@ def _torchvision(weights: str):  # type: ignore[no-untyped-def]  # torchvision h
         return models.get_weight(weights)
     except (ValueError, KeyError, AttributeError) as error:
         names = [str(each) for model in models.list_models() for each in models.get_model_weights(model)]
+        close = difflib.get_close_matches(weights, names, n=1)
+        meant = f"; did you mean {close[0]!r}?" if close else ";"
         raise _error(
-            f"unknown weights {weights!r}{nearest(weights, names)} expected a {', '.join(FILES)} file or the "
+            f"unknown weights {weights!r}{meant} expected a {', '.join(FILES)} file or the "
             "name of torchvision weights, e.g. ResNet18_Weights.IMAGENET1K_V1"
         ) from error
 
