@@ -42,7 +42,7 @@ def _dry_run(spec: object, out: str | None, only: str | None, json: bool) -> Non
     assert isinstance(spec, Spec)
     folder = folder_for(spec, out)
     plan = make_plan(spec).only(only)
-    summary = plan.summary(folder.store.has, {t: s for t, s in finished(folder, plan).items() if s in FINAL})
+    summary = plan.summary(folder.store.has, [t for t, s in finished(folder, plan).items() if s in FINAL])
     if json:
         print_json(summary)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -198,8 +198,8 @@ class Plan:
             "owners": {key: self.owners[key] for key in self.segments(planned)},
         }
 
-    def summary(self, has: Callable[[str], bool], done: Mapping[str, str]) -> dict[str, Any]:
-        """What a dry run says. `done`: trial -> key of its result."""
+    def summary(self, has: Callable[[str], bool], done: Collection[str]) -> dict[str, Any]:
+        """What a dry run says. `done`: the trials that have a result that stands."""
         return {
             "trials": len(self.planned),
             "stages": self.stages,
@@ -213,7 +213,7 @@ class Plan:
                     "epochs": float(planned.epochs),
                     "stages": len(planned.chain.requests),
                     "shared_stages": self._shared(planned),
-                    "done": done.get(planned.id) == planned.chain.key,
+                    "done": planned.id in done,
                 }
                 for planned in self.planned
             ],

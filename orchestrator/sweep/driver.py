@@ -298,7 +298,7 @@ def run_sweep(
     folder.prepare()
     with folder.driving():
         write_text(folder.path / "spec.yaml", dump(spec))
-        write_sealed(folder.path / "plan.json", whole.summary(folder.store.has, {}))
+        write_sealed(folder.path / "plan.json", whole.summary(folder.store.has, []))
         driver = Driver(spec, folder, plan, console)
         follower = None
         if spec.tracking.enabled:
