@@ -40,6 +40,7 @@ class Lottery(method.Method):
 
     def find(self, bench: Workbench) -> Ticket:
         """Levels at density (1 - fraction)^t, shared by all targets; the last one lands on the target exactly."""
+        self._keep(bench.layers, bench.sparsity)  # refuses the target itself, before a level on the way to it
         pruned = [*self._levels(bench.sparsity), bench.sparsity]
         theta_0 = bench.initialise()
         rewound = bench.train(theta_0, until=self.options.rewind_to)
@@ -69,8 +70,8 @@ class Lottery(method.Method):
         keep = budget.kept(budget.total(layers), sparsity) - budget.total(dense)
         if keep < 0:
             raise ValueError(
-                f"sparsity {float(sparsity):.6g} keeps fewer weights than the {budget.total(dense)} of the classifier that "
-                "`prune_classifier: false` leaves dense; lower the sparsity or prune the classifier"
+                f"sparsity {float(sparsity):.6g} keeps fewer weights than the {budget.total(dense)} of the "
+                "classifier that `prune_classifier: false` leaves dense; lower the sparsity or prune the classifier"
             )
         names = [layer.name for layer in dense]
         if self.options.scope == "global":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,10 @@ def said() -> Iterator[None]:
         wrong(*error.lines)
     except FolderError as error:
         wrong(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        wrong(f"{error.filename or 'the sweep'}: {error.strerror}; free space, then run the same command again")
 
 
 def load_checked(source: str, overrides: Sequence[str]) -> Loaded:

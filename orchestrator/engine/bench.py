@@ -21,7 +21,7 @@ from orchestrator.engine.planning import PlanningBench, Request, training_key
 from orchestrator.engine.seeds import generator
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.store import Store
-from orchestrator.engine.train import Diverged, Trainer, evaluate, weights_of
+from orchestrator.engine.train import Diverged, Trainer, evaluate, progress_of, weights_of
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +185,9 @@ class TrialBench(PlanningBench):
         if before:
             trainer.restore(self.value(before[-1].key))
         first = trainer.progress.step
-        if (checkpoint := self.store.load_checkpoint(request.key)) is not None:
+        checkpoint = self.store.load_checkpoint(request.key)
+        # never back: a sweep that was extended since may have a cut beyond the checkpoint
+        if checkpoint is not None and progress_of(checkpoint).step > first:
             trainer.restore(checkpoint)
             log.info("continuing stage %s at step %d", request.key[:12], trainer.progress.step)
         self._run(trainer, request)

@@ -88,7 +88,8 @@ class SweepFolder:
 
     def tell(self, trial: str, event: dict[str, Any]) -> None:
         """Append an event of a trial, with the time."""
-        line = json.dumps({"time": time.time(), **event}) + "\n"
+        # begun on a line of its own: a killed worker may have left its last one unfinished
+        line = "\n" + json.dumps({"time": time.time(), **event}) + "\n"
         path = self.trial(trial) / "events.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a", encoding="utf-8") as file:

@@ -15,11 +15,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from orchestrator.engine.files import Corrupt, file_digest, read_sealed, replacing, write_sealed
 
@@ -81,7 +82,10 @@ class Store:
             except OSError:
                 if self.has(key):
                     return False
-                # what stood there was damaged and has just been set aside
+                # What stood there was damaged and has just been set aside, or is what a deletion killed half
+                # way has left.
+                if final.exists():
+                    self.set_aside(key, "it has no record")
                 os.rename(temporary, final)
             return True
         finally:
@@ -99,7 +103,8 @@ class Store:
 
     def stages(self) -> list[str]:
         """Every stage there is."""
-        return sorted(path.parent.name for path in self.folder.glob("stages/??/*/stage.json"))
+        # [!.]: not what a killed writer has left under a temporary name
+        return sorted(path.parent.name for path in self.folder.glob("stages/??/[!.]*/stage.json"))
 
     def size(self, key: str) -> int:
         """Bytes of a stage."""
@@ -119,15 +124,12 @@ class Store:
         path = self.folder / "claims" / key
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _locked(file, path):
                 yield False
                 return
             try:
                 yield True
             finally:
-                # Whoever opened this file before it went gets the lock next, and looks for the stage first.
                 path.unlink(missing_ok=True)
 
     # Checkpoints: how far a training stage in the making has come. One file a stage, named after its content's
@@ -159,8 +161,19 @@ class Store:
         shutil.rmtree(self.folder / "checkpoints" / key, ignore_errors=True)
 
 
+def _locked(file: IO[str], path: Path) -> bool:
+    """Try to lock the file. Not where its last holder has removed it since it was opened: another process may
+    have made and locked a new one at `path`."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
 def save(tensors: Tensors, path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write tensors as safetensors, from any device and memory format."""
     # Copies, because the format refuses tensors that are strided or that share memory.
     plain = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
-    save_file(plain, path, metadata)
+    # Through Python's own file, whose errors say what is wrong: safetensors' do not tell a full disk.
+    path.write_bytes(safetensors.torch.save(plain, metadata))

@@ -65,8 +65,7 @@ def learning_rate(recipe: Recipe, step: int, per_epoch: int) -> float:
 
 
 class Trainer:
-    """One training run of `net` from `start` steps into the schedule. `masks`: parameter name -> mask, or none.
-    `save` is called with what a checkpoint must hold, whenever `due` says so and when `stop` ends the run."""
+    """One training run of `net` from `start` steps into the schedule. `masks`: parameter name -> mask, or none."""
 
     def __init__(
         self,
@@ -99,7 +98,9 @@ class Trainer:
         due: Callable[[], bool] = lambda: False,
         on_step: Callable[[], None] = lambda: None,
     ) -> None:
-        """Train to step `until`. Raises Diverged; what `on_step` raises passes through."""
+        """Train to step `until`. `on_step` is called before every step, and what it raises ends the run there;
+        `on_epoch` with the record of every epoch; `checkpoint` after a step whenever `due` says so. Raises
+        Diverged."""
         order = None
         while self.progress.step < until:
             on_step()
@@ -170,7 +171,12 @@ class Trainer:
             if name.startswith("optimiser/"):
                 _, index, slot = name.split("/")
                 self.optimiser.state[parameters[int(index)]][slot] = _like(parameters[int(index)], value)
-        self.progress = Progress(**json.loads(bytes(tensors["progress/json"].tolist())))
+        self.progress = progress_of(tensors)
+
+
+def progress_of(tensors: Tensors) -> Progress:
+    """The progress out of what `Trainer.state` gave."""
+    return Progress(**json.loads(bytes(tensors["progress/json"].tolist())))
 
 
 def weights_of(tensors: Tensors) -> Tensors:

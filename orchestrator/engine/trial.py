@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import importlib.metadata
 import logging
 import platform
@@ -60,13 +61,26 @@ def run_trial(
         }
     except Blocked as reason:
         result |= {"status": "blocked", "blocked_by": reason.by}
-    except Exception as error:  # whatever a method or network raises is this trial's result, nobody else's
+    except Exception as error:
+        if full := unwritable(error):
+            raise full from error
+        # whatever a method or network raises is this trial's result, nobody else's
         log.exception("trial %s failed", trial.id)
         result |= failure(error)
     result["ended"] = time.time()
     result["waited_seconds"] = bench.waited if bench else 0.0
     write_sealed(sweep.trial(trial.id) / "result.json", result)
     return result
+
+
+def unwritable(error: BaseException | None) -> OSError | None:
+    """The error among the causes of `error` that says that the sweep's folder takes no more: full or read-only.
+    No fault of the trial, so no result of it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def device_for(setting: Setting) -> torch.device:

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,7 +129,7 @@ class Driver:
                     name="sweep",
                     storage_path=storage,
                     verbose=0,
-                    callbacks=[Endings(self.ended, self.died)],
+                    callbacks=[Endings(self.ended, self.again, self.died)],
                     failure_config=tune.FailureConfig(max_failures=self.spec.failures.max_failures),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 ),
@@ -153,13 +153,19 @@ class Driver:
 
     # What happens while it runs
 
-    def ended(self, trial: str, status: str, failed_stage: str | None) -> None:
+    def ended(self, trial: str, result: Mapping[str, Any]) -> None:
         """A trial has come to its end in its worker."""
         self.schedule.ended(trial)
-        if status in ("failed", "blocked"):
-            self._count_failure(trial, failed_stage)
+        if result["status"] == "unwritable":
+            self._unwritable(result["error"])
+        elif result["status"] in ("failed", "blocked"):
+            self._count_failure(trial, result.get("failed_stage"))
         if self.folder.stop_requested():  # by another process, with `jackpot stop`
             self.stop(self.folder.stop_file.read_text(encoding="utf-8").strip())
+
+    def again(self, trial: str) -> None:
+        """A trial's worker died and the trial is started again: its stages and checkpoints are kept."""
+        self.progress.say(f"{trial}: its worker process died; started again")
 
     def died(self, trial: str, times: int) -> None:
         """A trial's worker died more often than the spec allows: the driver writes the result it could not."""
@@ -192,7 +198,15 @@ class Driver:
         result = blank_result(Setting(self.spec, planned.trial.model), planned.trial, planned.chain.key, 0)
         error = {"type": "WorkerDied" if fields["status"] == "failed" else "Blocked", "message": message}
         result |= {**fields, "error": {**error, "traceback": ""}, "ended": time.time()}
-        write_sealed(self.folder.trial(trial) / "result.json", result)
+        try:
+            write_sealed(self.folder.trial(trial) / "result.json", result)
+        except OSError as error:  # raised from here it would end Tune's loop with a traceback
+            self._unwritable(str(error))
+
+    def _unwritable(self, error: str) -> None:
+        """The folder takes no more: going on would only lose work."""
+        self.stopped = self.stopped or f"{self.folder.path} cannot be written: {error}; free space or mend it"
+        self.schedule.stop()
 
     def stop(self, why: str) -> None:
         """Ask all to stop; whoever runs keeps a checkpoint."""
@@ -246,6 +260,7 @@ def _ray(spec: Spec, address: str | None) -> Iterator[None]:
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "1000000000"  # Tune's snapshots are never restored
     import ray
 
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a worker's death is told in our own words
     if ray.is_initialized():
         yield
         return

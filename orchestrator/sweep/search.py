@@ -45,14 +45,24 @@ class PlannedSearch(_NotPickled, Searcher):
 
 
 class Endings(_NotPickled, Callback):
-    """Tells the driver how each trial ended: with a status from its worker, or with its worker dead for good."""
+    """Tells the driver how each trial ended: with what its worker said, or with its worker dead, to be started
+    again (`again`) or for good (`died`)."""
 
-    def __init__(self, ended: Callable[[str, str, str | None], None], died: Callable[[str, int], None]) -> None:
-        self._ended, self._died = ended, died
+    def __init__(
+        self,
+        ended: Callable[[str, dict[str, Any]], None],
+        again: Callable[[str], None],
+        died: Callable[[str, int], None],
+    ) -> None:
+        self._ended, self._again, self._died = ended, again, died
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         """A worker has come to the end of a trial."""
-        self._ended(trial.config["trial"], result["status"], result.get("failed_stage"))
+        self._ended(trial.config["trial"], result)
+
+    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        """A trial's worker died, and the trial is started again."""
+        self._again(trial.config["trial"])
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A trial's worker died more often than allowed."""

@@ -47,6 +47,9 @@ class Worker(tune.Trainable):
         with _log_to(self.sweep.trial(trial.id) / "log.txt"):
             try:
                 return {"done": True, **self._run(trial, config)}
+            except OSError as error:
+                # raised by the sweep's folder, not by the trial, whose own errors are its result
+                return {"done": True, "status": "unwritable", "error": str(error)}
             finally:
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()  # what an out-of-memory trial left must not sink the next

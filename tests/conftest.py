@@ -1,0 +1,76 @@
+"""What tests of several folders share: small specs on the real digits, and methods of a plugin."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from methods import registry
+from orchestrator.engine.source import source_hash
+from orchestrator.spec.models import Spec
+
+RECIPE = {"epochs": 2, "batch": 256, "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3}
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Several test processes share few cores; and one thread makes sums the same on any machine."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def make_spec() -> Callable[..., Spec]:
+    """A small spec on digits: 6 steps an epoch, 2 epochs, a net of 1,608 prunable weights. Sections given
+    replace the default's; keys of `recipe` are merged into it."""
+
+    def make(recipe: dict[str, Any] | None = None, **sections: Any) -> Spec:
+        default = {
+            "name": "small",
+            "data": "digits",
+            "model": {"name": "convnet", "width": 0.25},
+            "methods": ["random"],
+            "sparsities": [0.9],
+        }
+        return Spec.model_validate({**default, **sections, "recipe": {**RECIPE, **(recipe or {})}})
+
+    return make
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+    """Writes a module that defines `class Plugin(Method)`, registers it as an installed package's method would
+    be, and gives its name. Writing under the same name again stands for an edit of the source."""
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    built_in, broken = registry._load_all()
+    known = dict(built_in)
+    monkeypatch.setattr(registry, "_load_all", lambda: (known, broken))
+    head = "import torch\nfrom methods.bench import Ticket\nfrom methods.method import Method\n\n\n"
+    modules: list[str] = []
+
+    def write(text: str, name: str | None = None) -> str:
+        name = name or f"plugin{next(_numbers)}"
+        (folder / f"{name}.py").write_text(head + textwrap.dedent(text).replace("NAME", name))
+        source_hash.cache_clear()
+        importlib.invalidate_caches()
+        modules.append(name)
+        sys.modules.pop(name, None)
+        method = importlib.import_module(name).Plugin
+        method.name, method.ticket, method.summary, method.paper, method.uses_data = name, "random", "", "", False
+        known[name] = method
+        return name
+
+    yield write
+    for name in modules:
+        sys.modules.pop(name, None)
+    source_hash.cache_clear()

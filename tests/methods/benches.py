@@ -1,0 +1,66 @@
+"""A bench on which a method's functions and its algorithm can be tried without an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import torch
+from torch import nn
+
+from methods.bench import Stage, Tensors
+from methods.layers import prunable_layers
+from methods.step import Step
+from orchestrator.engine.seeds import generator
+
+PER_EPOCH, EPOCHS = 100, 10
+
+
+class ScoringBench:
+    """What a computed function may use: a net, scoring batches, generators."""
+
+    def __init__(self, net: nn.Module, batches: list[tuple[torch.Tensor, torch.Tensor]], seed: int = 0) -> None:
+        self._net, self._batches, self.seed = net, batches, seed
+        self.layers = prunable_layers(net)
+        self.asked: list[tuple[int, int]] = []
+
+    def net(self, weights: Tensors) -> nn.Module:
+        self._net.load_state_dict(weights)
+        return self._net.train()
+
+    def scoring_batch(self, per_class: int, part: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        self.asked.append((per_class, part))
+        return self._batches[part]
+
+    def generator(self, purpose: str, *parts: int | str) -> torch.Generator:
+        return generator(self.seed, purpose, *parts)
+
+
+class RecordingBench:
+    """Writes down the stages that a method asks for, each as its full text."""
+
+    def __init__(self, layers: tuple, sparsity: str, residual: bool = False) -> None:
+        self.layers, self.sparsity, self.residual = layers, Decimal(sparsity), residual
+        self.seed, self.classes = 0, 10
+        self.asked: list[str] = []
+
+    def _stage(self, text: str, step: int = 0) -> Stage:
+        if text not in self.asked:
+            self.asked.append(text)
+        return Stage(text, step)
+
+    def initialise(self) -> Stage:
+        return self._stage("init")
+
+    def dense_masks(self) -> Stage:
+        return Stage("dense")
+
+    def train(self, weights: Stage, masks: Stage | None = None, until: Step | None = None) -> Stage:
+        end = until.iterations(PER_EPOCH) if until else PER_EPOCH * EPOCHS
+        if end == weights.step:
+            return weights
+        return self._stage(f"train({weights.key}, {masks.key if masks else 'dense'}, {weights.step}-{end})", end)
+
+    def compute(self, function: Callable[..., Tensors], *inputs: Stage, **options: Any) -> Stage:
+        return self._stage(f"{function.__name__}({', '.join(stage.key for stage in inputs)}, {options})")
