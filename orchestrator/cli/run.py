@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Annotated
 
 import typer
@@ -83,4 +84,7 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
         print(f"{status}: {trial}; see `jackpot logs {where}/trials/{trial}`")
     if outcome.stopped:
         print(f"{outcome.stopped}; {resume_hint(folder)}")
+    if outcome.interrupted:
+        sys.stdout.flush()
+        os._exit(outcome.exit_code)  # Python's own end takes seconds with Ray and torch loaded; Ctrl-C promises five
     raise typer.Exit(outcome.exit_code)

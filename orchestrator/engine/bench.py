@@ -18,7 +18,7 @@ from orchestrator.engine import nets
 from orchestrator.engine.data import Batches
 from orchestrator.engine.files import Corrupt, read_sealed, write_sealed
 from orchestrator.engine.planning import PlanningBench, Request, training_key
-from orchestrator.engine.seeds import generator
+from orchestrator.engine.seeds import derive, generator
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.store import Store
 from orchestrator.engine.train import Diverged, Trainer, evaluate, progress_of, weights_of
@@ -163,6 +163,8 @@ class TrialBench(PlanningBench):
     def _compute(self, request: Request) -> tuple[Tensors, dict]:
         assert request.function is not None
         values = [_plain(self.value(key), self.device) for key in request.inputs]
+        # Layers that draw at random (dropout) use torch's global generators.
+        torch.manual_seed(derive(self.seed, "layers while computing"))
         return request.function(self, *values, **request.options), {}
 
     def _evaluate(self, request: Request) -> tuple[Tensors, dict]:

@@ -24,7 +24,7 @@ def status(folder: SweepFolder) -> dict[str, Any]:
     }
     counts = Counter(states.values())
     slots, busy = busy_share(list(events.values()))
-    stages = folder.path.glob("stages/??/*/*")
+    stages = list(folder.path.glob("stages/??/[!.]*/*"))  # [!.]: not what a killed writer has left
     return {
         "sweep": folder.name,
         "folder": str(folder.path),
@@ -39,7 +39,7 @@ def status(folder: SweepFolder) -> dict[str, Any]:
         "epochs_distinct": plan["epochs_distinct"],
         "slots": slots,
         "busy": busy,
-        "stages": sum(1 for _ in folder.path.glob("stages/??/*/stage.json")),
+        "stages": sum(path.name == "stage.json" for path in stages),
         "store_bytes": sum(path.stat().st_size for path in stages),
     }
 

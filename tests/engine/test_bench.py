@@ -175,7 +175,8 @@ def test_a_checkpoint_before_a_later_cut_is_not_gone_back_to(
     """A run stopped at step 5 is planned anew with a cut at step 12, for a trial that was added."""
     with pytest.raises(Stopped):
         _dense(_bench(spec, tmp_path, Watch(stopping=_StopAfter(7))))
-    run, told = _run_of_dense(spec), []
+    run = _run_of_dense(spec)
+    told: list[dict[str, Any]] = []
     bench = _bench(spec, tmp_path, Watch(cuts={run: [12, 18]}, tell=told.append))
     assert _same(_dense(bench), undisturbed)
     assert sum(event.get("steps", 0) for event in told) == 18
@@ -364,7 +365,7 @@ def test_a_divergence_is_kept_as_the_stages_result(make_spec: MakeSpec, tmp_path
 
 
 def test_given_weights_replace_initialisation_and_dense_training(make_spec: MakeSpec, tmp_path: Path) -> None:
-    net = build(Model(name="convnet", width=0.25), 10, (1, 8, 8), 3)
+    net = build(Model.model_validate({"name": "convnet", "width": 0.25}), 10, (1, 8, 8), 3)
     given = {name: value.contiguous() for name, value in net.state_dict().items()}
     save_file(given, tmp_path / "given.safetensors")
     spec = make_spec(model={"name": "convnet", "width": 0.25, "weights": str(tmp_path / "given.safetensors")})

@@ -200,7 +200,7 @@ def test_batch_norm_and_dropout_are_what_the_resume_is_tested_on() -> None:
     assert int(trainer.state()["bn.num_batches_tracked"]) == 5
     assert not torch.equal(trainer.state()["bn.running_mean"], torch.zeros(8))
     undrawn = _trainer(_recipe(**SGD))
-    undrawn.net.dropout.p = 0.0
+    undrawn.net.get_submodule("dropout").p = 0.0  # type: ignore[assignment]
     undrawn.run(5)
     assert _bits(undrawn) != _bits(trainer)
 
@@ -219,7 +219,7 @@ def test_another_seed_gives_another_order() -> None:
 @pytest.mark.parametrize("stop", [None, 4])
 def test_the_fused_optimiser_agrees_with_the_plain_one(options: dict[str, Any], stop: int | None) -> None:
     fused, plain = _trainer(_recipe(**options)), _trainer(_recipe(**options))
-    make = type(plain.optimiser)
+    make: Any = type(plain.optimiser)
     defaults = {key: plain.optimiser.defaults[key] for key in ("lr", "weight_decay")}
     if options is SGD:
         defaults |= {"momentum": 0.9, "nesterov": True}
@@ -324,7 +324,7 @@ def _softmax_loss(weight: torch.Tensor, images: torch.Tensor, labels: torch.Tens
 
 def test_three_steps_with_label_smoothing_momentum_and_weight_decay_by_hand() -> None:
     trainer, data = _linear_trainer(lr=0.1, momentum=0.5, weight_decay=0.2, label_smoothing=0.3)
-    weight = trainer.net[1].weight.detach().clone()
+    weight = trainer.net.get_parameter("1.weight").detach().clone()
     velocity = torch.zeros_like(weight)
     order, loss_sum = data.order(generator(5, "order", 0)), 0.0
     for step in range(3):
@@ -336,12 +336,13 @@ def test_three_steps_with_label_smoothing_momentum_and_weight_decay_by_hand() ->
         velocity = 0.5 * velocity + gradient + 0.2 * weight.detach()
         weight = weight.detach() - 0.1 * velocity
     trainer.run(3)
-    torch.testing.assert_close(trainer.net[1].weight.detach(), weight, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(trainer.net.get_parameter("1.weight").detach(), weight, rtol=1e-10, atol=1e-12)
     assert trainer.progress.history[0]["loss/train"] == pytest.approx(loss_sum / IMAGES)
 
 
 def test_evaluate_counts_over_all_batches_and_keeps_the_mode() -> None:
-    net, data = _net(), Noise()
+    net: Any = _net()
+    data = Noise()
     net.train()
     before = net.bn.running_mean.clone()
     measured = evaluate(net, data, "test")
@@ -376,6 +377,6 @@ def test_a_loss_that_is_not_finite_diverges() -> None:
 def test_a_weight_that_is_not_finite_at_the_end_diverges() -> None:
     trainer = _trainer(_recipe())
     with torch.no_grad():
-        trainer.net.idle[0] = torch.inf  # takes no part in the loss
+        trainer.net.get_parameter("idle")[0] = torch.inf  # takes no part in the loss
     with pytest.raises(Diverged, match="a weight is not finite at step 3"):
         trainer.run(3)

@@ -28,7 +28,7 @@ SPARSITIES = [Decimal(text) for text in ("0", "0.001", "0.1", "0.5", "0.8", "0.9
 
 @cache
 def _net(name: str, **options: float) -> tuple[tuple[Layer, ...], bool]:
-    net = skeleton(Model(name=name, **options), 10, (3, 32, 32))
+    net = skeleton(Model.model_validate({"name": name, **options}), 10, (3, 32, 32))
     return prunable_layers(net), bool(net.residual)
 
 

@@ -25,7 +25,7 @@ def _batch(number: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(6, 4, generator=source).double(), torch.randint(3, (6,), generator=source)
 
 
-def _by_hand(net: nn.Sequential, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+def _by_hand(net: Any, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """dL/dW of a two-layer net, back-propagated by hand."""
     first, second = net[0], net[2]
     hidden = torch.tanh(images @ first.weight.T + first.bias)
@@ -35,7 +35,7 @@ def _by_hand(net: nn.Sequential, images: torch.Tensor, labels: torch.Tensor) -> 
     return {"0": ((delta @ second.weight) * (1 - hidden**2)).T @ images, "2": delta.T @ hidden}
 
 
-def _scores(net: nn.Sequential, gradients: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _scores(net: Any, gradients: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     weights = {"0": net[0].weight, "2": net[2].weight}
     return {name: (weights[name] * gradient).abs().detach() for name, gradient in gradients.items()}
 
@@ -82,8 +82,8 @@ def test_gradients_of_several_batches_are_added_before_the_magnitude_is_taken() 
     net = _net()
     with torch.no_grad():
         parts = [_by_hand(net, *_batch(number)) for number in range(3)]
-        summed = {name: sum(part[name] for part in parts) for name in parts[0]}
-        apart = {name: sum((part[name]).abs() for part in parts) for name in parts[0]}
+        summed = {name: torch.stack([part[name] for part in parts]).sum(0) for name in parts[0]}
+        apart = {name: torch.stack([part[name].abs() for part in parts]).sum(0) for name in parts[0]}
     masks, bench = _masks(net, [_batch(number) for number in range(3)], 15, 3)
     assert bench.asked == [(2, 0), (2, 1), (2, 2)]
     wanted, other = keep_largest(_scores(net, summed), 15), keep_largest(_scores(net, apart), 15)
@@ -101,7 +101,7 @@ def test_one_batch_and_its_two_halves_score_alike() -> None:
 
 def test_batch_norm_scores_in_training_mode() -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3)).double()
+    net: Any = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3)).double()
     images, labels = _batch(0)
     images = images * 5 + 3
     state = {name: value.clone() for name, value in net.state_dict().items()}

@@ -1,0 +1,261 @@
+"""Whole sweeps on a real Ray, a real MLflow database and real data."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import threading
+import time
+
+import pytest
+from rich.console import Console
+
+from orchestrator.api import results, run
+from orchestrator.engine.folder import FolderError, SweepFolder
+from orchestrator.engine.results import TIMES_AND_HOST
+from orchestrator.engine.source import source_hash
+from orchestrator.engine.status import epochs_trained, status
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
+
+# Starting workers takes most of these tests' time: each sweep that trains is made to show several things.
+
+SPEC = {
+    "name": "sweep",
+    "data": "digits",
+    "model": "convnet",
+    "recipe": {"epochs": 2},
+    "methods": ["dense", "random", "smallest", {"name": "lottery", "fraction": 0.5}],
+    "sparsities": [0.7],
+    "seeds": [0],
+    "tracking": {"enabled": False},
+}
+
+
+STEADY = ["status", "key", "accuracy/test", "loss/test", "accuracy/val", "macs", "cost/epochs", "cost/epochs_new"]
+
+
+def sweep(folder, **changes):
+    """Run SPEC with changes; the outcome, what was said, the results by trial."""
+    said = io.StringIO()
+    outcome = run({**SPEC, **changes}, out=folder, console=Console(file=said, width=200))
+    return outcome, said.getvalue(), results(folder).set_index("trial")
+
+
+def trained(folder):
+    """Epochs that were ever trained in a sweep's folder."""
+    sweep_folder = SweepFolder(folder)
+    return epochs_trained([sweep_folder.events(trial) for trial in sweep_folder.trials()])
+
+
+def steady(folder):
+    """The results in the columns that two runs must share."""
+    return results(folder).drop(columns=list(TIMES_AND_HOST))
+
+
+def test_a_sweep_runs_is_tracked_grows_and_follows_an_edit(tmp_path, plugin):
+    folder = tmp_path / "grows"
+    outcome, _, table = sweep(folder, tracking={"enabled": True})
+    assert outcome.exit_code == 0
+    assert list(table["status"]) == ["done"] * 4
+    assert table["cost/epochs_new"].sum() == outcome.plan.epochs_distinct == trained(folder)
+    assert (folder / "results.csv").exists()
+    assert abs(table.loc["convnet_lottery-fraction0.5_s70_seed0"]["sparsity/global"] - 0.7) < 1 / 23824
+
+    database = sqlite3.connect(folder / "mlflow.db")
+    runs = database.execute("select status, count(*) from runs where lifecycle_stage = 'active' group by 1").fetchall()
+    assert runs == [("FINISHED", 5)]
+    tracked = database.execute("select count(*) from metrics where key = 'accuracy/test'").fetchone()
+    assert tracked == (4,)
+
+    # again: nothing is trained, no trial begins
+    before = trained(folder)
+    outcome, _, again = sweep(folder)
+    assert outcome.exit_code == 0
+    assert trained(folder) == before
+    assert again.equals(table)
+
+    # a seed and a sparsity more: only what is new is trained
+    outcome, _, more = sweep(folder, seeds=[0, 1], sparsities=[0.7, 0.8])
+    assert outcome.exit_code == 0
+    assert len(more) == 2 + 4 + 4 + 4
+    assert trained(folder) == outcome.plan.epochs_distinct == more["cost/epochs_new"].sum()
+    assert more.loc[table.index][STEADY].equals(table[STEADY])
+    # densities 0.5 and 0.3: the second sparsity shares the dense training and the level at 0.5
+    assert more.loc["convnet_lottery-fraction0.5_s80_seed0"]["cost/epochs_new"] == 4
+
+    # an edited method: its trials alone are run again
+    text = plugin.read_text()
+    try:
+        plugin.write_text(text + "\n# mended\n")
+        source_hash.cache_clear()
+        outcome, said, after = sweep(folder)
+    finally:
+        plugin.write_text(text)
+        source_hash.cache_clear()
+    assert outcome.exit_code == 0
+    begun = [trial for trial in after.index if after.loc[trial]["started"] > more["ended"].max()]
+    assert begun == ["convnet_smallest_s70_seed0"]
+    assert after.loc[begun[0]]["key"] != more.loc[begun[0]]["key"]
+    assert "random" not in said
+    assert trained(folder) == more["cost/epochs_new"].sum() + 2
+
+
+NET = """
+from torch import nn
+from orchestrator.engine.nets.convnet import convnet
+
+class Net(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.net = convnet(num_classes, 1)
+
+    def forward(self, x):
+        if self.training and len(x) == 64:
+            raise RuntimeError("cannot train")
+        return self.net(x)
+"""
+
+
+def test_failing_trials_do_not_stop_the_others_and_are_tried_again(tmp_path, plugin):
+    (plugin.parent / "jackpot_bad_net.py").write_text(NET)
+    folder = tmp_path / "failing"
+    changes = {
+        "model": ["convnet", "jackpot_bad_net:Net"],
+        "methods": ["random", "broken", "hungry", "poisoned", {"name": "lottery", "fraction": [0.4, 0.5]}],
+        "failures": {"max_failures": 1},
+    }
+    outcome, said, table = sweep(folder, **changes)
+    assert outcome.exit_code == 1
+    good = table[table["model"] == "convnet"]
+    assert good["status"].to_dict() == {
+        "convnet_broken_s70_seed0": "failed",
+        "convnet_hungry_s70_seed0": "failed",
+        "convnet_lottery-fraction0.4_s70_seed0": "done",
+        "convnet_lottery-fraction0.5_s70_seed0": "done",
+        "convnet_poisoned_s70_seed0": "failed",
+        "convnet_random_s70_seed0": "done",
+    }
+    assert good.loc["convnet_broken_s70_seed0"]["error"] == "RuntimeError: this method is broken"
+    assert good.loc["convnet_hungry_s70_seed0"]["error"].startswith("OutOfMemoryError")
+    assert "died 2 times" in good.loc["convnet_poisoned_s70_seed0"]["error"]
+    assert "convnet_poisoned_s70_seed0: its worker process died; started again" in said
+    result = json.loads((folder / "trials/convnet_broken_s70_seed0/result.json").read_text())
+    assert 'raise RuntimeError("this method is broken")' in result["error"]["traceback"]
+    assert "Traceback" in (folder / "trials/convnet_broken_s70_seed0/log.txt").read_text()
+
+    # the dense training of the other network fails once; who needs it too is blocked by the trial where it failed
+    lotteries = table[(table["model"] != "convnet") & (table["method"] == "lottery")]
+    assert sorted(lotteries["status"]) == ["blocked", "failed"]
+    failed = lotteries[lotteries["status"] == "failed"]
+    assert failed["error"].iloc[0] == "RuntimeError: cannot train"
+    assert list(lotteries[lotteries["status"] == "blocked"]["blocked_by"]) == list(failed.index)
+
+    mended, before = plugin.parent / "mended", trained(folder)
+    mended.touch()
+    try:
+        run({**SPEC, **changes}, out=folder, only="broken", console=Console(file=io.StringIO()))
+    finally:
+        mended.unlink()
+    assert results(folder).set_index("trial").loc["convnet_broken_s70_seed0"]["status"] == "done"
+    assert trained(folder) == before + 2
+
+
+def test_too_many_failures_stop_the_sweep(tmp_path):
+    folder = tmp_path / "many"
+    changes = {"methods": ["broken"], "seeds": [0, 1, 2, 3], "failures": {"max_failed_trials": 0}, "concurrency": 1}
+    outcome, _, table = sweep(folder, **changes)
+    assert outcome.exit_code == 1
+    assert "max_failed_trials: 0" in outcome.stopped
+    assert table["status"].value_counts().to_dict() == {"failed": 1, "missing": 3}
+
+
+CHAIN = {"recipe": {"epochs": 12}, "methods": ["dense", {"name": "lottery", "fraction": 0.5}]}
+
+
+@pytest.fixture(scope="module")
+def calm(cluster, tmp_path_factory):
+    """The folder of CHAIN's sweep, which nobody disturbed."""
+    folder = tmp_path_factory.mktemp("calm") / "sweep"
+    sweep(folder, **CHAIN)
+    return folder
+
+
+def disturb(folder, epochs, what):
+    """Call `what` with the events of the lottery once it has trained so many epochs."""
+
+    def wait():
+        sweep_folder, trial = SweepFolder(folder), "convnet_lottery-fraction0.5_s70_seed0"
+        while sum("step" in event for event in sweep_folder.events(trial)) < epochs:
+            time.sleep(0.05)
+        what(sweep_folder.events(trial))
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def test_a_killed_worker_changes_nothing(tmp_path, calm):
+    folder = tmp_path / "killed"
+    disturb(folder, 15, lambda events: os.kill(next(e["pid"] for e in events if "begin" in e), signal.SIGKILL))
+    outcome, said, _ = sweep(folder, **CHAIN)
+    assert "its worker process died; started again" in said
+    assert outcome.exit_code == 0
+    assert steady(folder).equals(steady(calm))
+    # the stage in the making is lost, the one before it is not
+    assert 0 < trained(folder) - outcome.plan.epochs_distinct <= 12
+
+
+def test_stopping_keeps_what_was_trained(tmp_path, calm):
+    folder = tmp_path / "stopped"
+    disturb(folder, 15, lambda events: SweepFolder(folder).request_stop("enough for today"))
+    outcome, _, _ = sweep(folder, **CHAIN)
+    assert outcome.exit_code == 130
+    assert outcome.stopped == "enough for today"
+    assert status(SweepFolder(folder))["counts"]["left"] > 0
+    outcome, _, _ = sweep(folder, **CHAIN)
+    assert outcome.exit_code == 0
+    assert trained(folder) == outcome.plan.epochs_distinct  # nothing was trained twice
+    assert steady(folder).equals(steady(calm))
+
+
+def test_damaged_files_are_set_aside_and_made_again(tmp_path, calm, caplog):
+    folder = tmp_path / "damaged"
+    shutil.copytree(calm, folder)
+    path = folder / "trials/convnet_lottery-fraction0.5_s70_seed0/result.json"
+    path.write_text(path.read_text().replace('"accuracy/test": 0.', '"accuracy/test": 1.'))
+    for data in folder.glob("stages/??/*/data.safetensors"):
+        data.write_bytes(data.read_bytes()[:-10])
+    outcome, _, _ = sweep(folder, **CHAIN)
+    assert outcome.exit_code == 0
+    assert steady(folder).equals(steady(calm))
+    assert list(path.parent.glob("result.corrupt-*"))
+    assert list(folder.glob("corrupt/*"))
+    assert "result set aside" in caplog.text
+
+
+def test_tickets_alone_are_kept(tmp_path, calm):
+    folder = tmp_path / "tickets"
+    shutil.copytree(calm, folder)
+    assert list(folder.glob("stages/??/*/stage.json"))
+    outcome, _, _ = sweep(folder, keep="tickets", **CHAIN)
+    assert outcome.exit_code == 0
+    assert not list(folder.glob("stages/??/*/stage.json"))  # every ticket holds its own weights and masks
+    assert steady(folder).equals(steady(calm))
+
+
+def test_a_second_driver_is_refused(tmp_path):
+    folder = SweepFolder(tmp_path / "driven")
+    folder.prepare()
+    with folder.driving(), pytest.raises(FolderError, match=rf"process {os.getpid()} on .*jackpot stop"):
+        sweep(folder.path)
+
+
+def test_one_method_alone_until_time_is_up(tmp_path):
+    spec = {**SPEC, "recipe": {"epochs": 400}}
+    folder, said = tmp_path / "hours", Console(file=io.StringIO())
+    outcome = run(spec, out=folder, only="dense", hours=12 / 3600, console=said)
+    assert outcome.exit_code == 130
+    assert "--max-hours" in outcome.stopped
+    assert set(outcome.statuses) == {"convnet_dense_seed0"}
+    assert [trial.name for trial in (folder / "trials").iterdir()] == ["convnet_dense_seed0"]
