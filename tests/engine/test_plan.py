@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from methods import registry
 from methods.step import Step
+from orchestrator.engine import setting as setting_module
 from orchestrator.engine.nets import build
 from orchestrator.engine.plan import Plan, Trial, make_plan, plan_trial, trials
 from orchestrator.engine.planning import PlanningBench
@@ -116,6 +117,14 @@ def test_the_data_enter_by_content_not_by_name(make_spec: MakeSpec) -> None:
         setting.__dict__["data"] = replaced
         keys.append(setting.key)
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_the_source_of_a_users_network_enters(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = []
+    for source in ("a", "b"):
+        monkeypatch.setattr(setting_module, "source_of", lambda model, source=source: source)
+        keys.append(_kinds(make_spec(**SNIP)))
+    assert not set(keys[0].values()) & set(keys[1].values())
 
 
 def test_editing_a_methods_source_changes_its_keys_and_no_others(make_spec: MakeSpec, plugin: PluginWriter) -> None:

@@ -205,6 +205,23 @@ def test_batch_norm_and_dropout_are_what_the_resume_is_tested_on() -> None:
     assert _bits(undrawn) != _bits(trainer)
 
 
+def test_every_step_draws_anew_for_dropout() -> None:
+    trainer = _trainer(_recipe(**SGD))
+    seeds: list[int] = []
+    trainer.net.get_submodule("dropout").register_forward_pre_hook(
+        lambda module, _: seeds.append(torch.initial_seed()) if module.training else None
+    )
+    trainer.run(7)
+    assert len(set(seeds)) == 7
+
+
+def test_a_net_that_was_being_measured_trains_in_training_mode() -> None:
+    trainer = _trainer(_recipe(**SGD))
+    trainer.net.eval()
+    trainer.run(2)
+    assert int(trainer.state()["bn.num_batches_tracked"]) == 2
+
+
 def test_another_seed_gives_another_order() -> None:
     left, right = _trainer(_recipe(**SGD), seed=5), _trainer(_recipe(**SGD), seed=6)
     left.run(3)

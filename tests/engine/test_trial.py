@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from orchestrator.api import load_ticket
+from orchestrator.engine import bench as bench_module
 from orchestrator.engine.bench import Stopped, Watch
 from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SweepFolder
@@ -22,6 +23,7 @@ from orchestrator.engine.nets import build
 from orchestrator.engine.plan import Plan, Planned, make_plan
 from orchestrator.engine.results import METRICS, planned_results, results, run_status, write_csv
 from orchestrator.engine.setting import Setting
+from orchestrator.engine.train import Trainer
 from orchestrator.engine.trial import run_trial
 from orchestrator.spec.models import Spec
 
@@ -283,6 +285,15 @@ def test_a_method_that_misses_the_budget_fails(make_spec: MakeSpec, folder: Swee
     assert result["status"] == "failed"
     assert result["error"]["type"] == "AssertionError"
     assert result["error"]["message"] == "the ticket keeps 1636 weights where sparsity 0.9 keeps 164"
+
+
+def test_removed_weights_that_trained_fail_the_trial(
+    make_spec: MakeSpec, folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_module, "Trainer", lambda *args: Trainer(*args[:6]))  # forgets the masks
+    result = _only(_run_all(folder, make_spec()))
+    assert result["status"] == "failed"
+    assert result["error"]["message"] == "removed weights of layer 'conv1' are not zero after training"
 
 
 def test_the_reference_variant_may_keep_a_weight_a_layer_less(make_spec: MakeSpec, folder: SweepFolder) -> None:

@@ -1,0 +1,235 @@
+"""Every verb on a finished sweep, and its bad input."""
+
+import json
+from decimal import Decimal
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.cli.app import app
+from orchestrator.engine.bench import Watch
+from orchestrator.engine.check import check
+from orchestrator.engine.files import write_sealed, write_text
+from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.plan import make_plan
+from orchestrator.engine.setting import Setting
+from orchestrator.engine.trial import run_trial
+from orchestrator.spec.loading import dump, load
+
+SPEC = {
+    "name": "small",
+    "data": "digits",
+    "model": "convnet",
+    "recipe": {"epochs": 1, "batch": 256},
+    "methods": ["dense", "random", {"name": "lottery", "fraction": 0.7}],
+    "sparsities": [0.7],
+}
+
+
+def jackpot(*arguments):
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder that holds sweeps/small, finished: run trial by trial in this process, without Ray."""
+    home = tmp_path_factory.mktemp("home")
+    loaded = load(SPEC)
+    assert loaded.report(check(loaded)) == []
+    spec, sweep = loaded.require(), SweepFolder(home / "sweeps" / "small")
+    plan = make_plan(spec)
+    sweep.prepare()
+    write_text(sweep.path / "spec.yaml", dump(spec))
+    write_sealed(sweep.path / "plan.json", plan.summary(sweep.store.has, []))
+    for planned in plan.planned:
+        sweep.tell(planned.id, {"begin": planned.chain.key, "pid": 0, "run": "test"})
+        watch = Watch(
+            trial=planned.id,
+            tell=lambda event, trial=planned.id: sweep.tell(trial, event),
+            **plan.instructions(planned),
+        )
+        result = run_trial(sweep, Setting(spec, planned.trial.model), planned.trial, planned.chain.key, watch)
+        assert result["status"] == "done", result["error"]
+        sweep.tell(planned.id, {"end": "done"})
+    return home
+
+
+@pytest.fixture
+def here(finished, monkeypatch):
+    monkeypatch.chdir(finished)
+    monkeypatch.setenv("COLUMNS", "200")
+    return finished
+
+
+def test_status(here):
+    shown = jackpot("status", "small")
+    assert shown.exit_code == 0
+    assert "3 trials: 3 done" in shown.stdout
+    found = json.loads(jackpot("status", "sweeps/small", "--json").stdout)
+    assert found["counts"]["done"] == 3
+    assert found["epochs_trained"] == found["epochs_distinct"] == 3
+    assert found["driver"] is None
+
+
+def test_status_of_nothing_names_what_there_is(here):
+    shown = jackpot("status", "smal")
+    assert shown.exit_code == 2
+    assert shown.stderr == (
+        "smal: no sweep here; name a sweep's folder, as `jackpot run` prints it; in ./sweeps: small\n"
+    )
+
+
+def test_dry_run(here, tmp_path):
+    (tmp_path / "small.yaml").write_text(json.dumps(SPEC))
+    plan = json.loads(jackpot("run", str(tmp_path / "small.yaml"), "--dry-run", "--json", "--out", "elsewhere").stdout)
+    # dense 1, random 1, lottery: the dense training and its ticket's
+    assert (plan["trials"], plan["epochs_requested"], plan["epochs_distinct"], plan["epochs_to_train"]) == (3, 4, 3, 3)
+    # initialise, 3 trainings, 3 evaluations, the masks of random and of lottery
+    assert plan["stages"] == 9
+    assert not (here / "elsewhere").exists()
+    again = json.loads(jackpot("run", str(tmp_path / "small.yaml"), "--dry-run", "--json").stdout)
+    assert again["epochs_to_train"] == 0
+    assert [row["done"] for row in again["planned"]] == [True] * 3
+    text = jackpot("run", str(tmp_path / "small.yaml"), "--dry-run", "--only", "random").stdout
+    assert text.splitlines()[0] == "convnet_random_s70_seed0: done"
+    assert "1 trials" in text
+
+
+def test_run_says_what_is_wrong(here, tmp_path):
+    unknown = jackpot("run", "quikstart")
+    assert unknown.exit_code == 2
+    assert "quickstart" in unknown.stderr
+    assert jackpot("run", "quickstart", "--json").exit_code == 2
+    override = jackpot("run", "quickstart", "--dry-run", "--set", "recipe.epoch=3")
+    assert override.exit_code == 2
+    assert "--set recipe.epoch=3: recipe.epoch: unknown key; did you mean 'epochs'?" in override.stderr
+    only = jackpot("run", "quickstart", "--dry-run", "--only", "grasp")
+    assert only.exit_code == 2
+    assert only.stderr == "--only grasp: no such method in this spec; it has: dense, lottery, random-smart, snip\n"
+    (tmp_path / "file").touch()
+    blocked = jackpot("run", "quickstart", "--out", str(tmp_path / "file" / "sweep"))
+    assert blocked.exit_code == 2
+    assert "cannot be written" in blocked.stderr
+    assert "--out" in blocked.stderr
+
+
+def test_validate_reports_everything_at_once(here, tmp_path):
+    (tmp_path / "bad.yaml").write_text(
+        "name: x\ndata: digits\nmodel: {name: resnet20, widht: 2}\nrecipe: {epochs: 2}\n"
+        "methods: [{name: lotery}]\nsparsities: [1.5]\ntracking: {uri: ./mlruns}\n"
+    )
+    shown = jackpot("validate", str(tmp_path / "bad.yaml"), "--json")
+    assert shown.exit_code == 2
+    found = json.loads(shown.stdout)
+    assert not found["valid"]
+    lines = [line.removeprefix(f"{tmp_path}/") for line in found["problems"]]
+    assert lines[0].startswith("bad.yaml:3: model.widht: unknown option; did you mean 'width'?")
+    assert lines[1].startswith("bad.yaml:5: methods[0].name: unknown method 'lotery'; did you mean 'lottery'?")
+    assert lines[2] == "bad.yaml:6: sparsities[0]: expected a number below 1, found 1.5"
+    assert lines[3].startswith("bad.yaml:7: tracking.uri: './mlruns' is no place MLflow keeps runs")
+    assert len(lines) == 4
+    assert jackpot("validate", "quickstart").stdout == "quickstart: nothing is wrong\n"
+
+
+def test_methods(here):
+    names = [method["name"] for method in json.loads(jackpot("methods", "--json").stdout)]
+    assert names[:4] == ["dense", "random", "snip", "lottery"]
+    shown = jackpot("methods", "lottery").stdout
+    assert "paper: Frankle & Carbin" in shown
+    assert "fraction (default 0.2; > 0, < 1)" in shown
+    assert "scope (default global; global | layerwise)" in shown
+    assert "rewind_to (default 0ep)" in shown
+    wrong = jackpot("methods", "lotery")
+    assert wrong.exit_code == 2
+    assert "did you mean 'lottery'" in wrong.stderr
+
+
+VGG = "1,1,1,1,1,1,.3177,.1731,.1119,.0725,.0466,.0294,.0179,.0103,.0054,.0024,.3"
+RESNET = (
+    ".1584,.1493,.1405,.1320,.1238,.1158,.1081,.1006,.0934,.0865,.0798,.0735,.0673,.0615,.0559,.0506,.0455,.0407,.0362,"
+    ".0319,.0279,.0242,.0208,.0176,.0146,.0120,.0096,.0075,.0056,.0040,.0027,.0016,.0008,.3"
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sparsity", "ratios", "total"),
+    [
+        (["--model", "vgg19"], "0.9", VGG, 20_024_000),
+        (["--model", "resnet32", "--model-option", "width=2"], "0.98", RESNET, 1_855_584),
+    ],
+)
+def test_ratios_are_the_papers(here, arguments, sparsity, ratios, total):
+    shown = jackpot("ratios", *arguments, "--ratio", "smart", "--sparsity", sparsity, "--json")
+    found = json.loads(shown.stdout)
+    layers = found["layers"]
+    assert found["weights"] == total == sum(layer["weights"] for layer in layers)
+    assert sum(layer["kept"] for layer in layers) == total - round(Decimal(sparsity) * total)
+    for layer, ratio in zip(layers, map(float, ratios.split(",")), strict=True):
+        assert set(layer) == {"name", "weights", "kept", "keep_ratio"}
+        # the vector is given to four digits, and rounded down to whole weights: one weight a layer
+        assert abs(layer["kept"] - ratio * layer["weights"]) <= 1 + 0.00005 * layer["weights"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "vgg18", "--ratio", "smart", "--sparsity", "0.9"], "unknown model 'vgg18'; did you mean 'vgg19'?"),
+        (
+            ["--model", "vgg19", "--ratio", "smrt", "--sparsity", "0.9"],
+            "unknown ratio 'smrt'; known: uniform",
+        ),
+        (["--model", "vgg19", "--ratio", "erk", "--sparsity", "90"], "--sparsity 90: expected a fraction"),
+        (
+            ["--model", "vgg19", "--ratio", "erk", "--sparsity", "0.9", "--input-shape", "32"],
+            "--input-shape 32: exp",
+        ),
+        (["--model", "vgg19", "--ratio", "erk", "--sparsity", "0.9", "--model-option", "x"], "expected KEY=VALUE"),
+    ],
+)
+def test_ratios_say_what_is_wrong(here, arguments, message):
+    shown = jackpot("ratios", *arguments)
+    assert shown.exit_code == 2
+    assert message in shown.stderr
+
+
+def test_logs(here):
+    shown = jackpot("logs", "small/convnet_random_s70_seed0")
+    assert shown.exit_code == 0
+    assert shown.stdout.endswith("convnet_random_s70_seed0: done\n")
+    assert jackpot("logs", "convnet_random_s70_seed0").stdout == shown.stdout
+    wrong = jackpot("logs", "convnet_random_s71_seed0")
+    assert wrong.exit_code == 2
+    assert "no such trial" in wrong.stderr
+
+
+def test_stop_where_nothing_runs(here):
+    assert jackpot("stop", "small").stdout.endswith("sweeps/small: not running\n")
+
+
+def test_gc_says_before_it_does(here):
+    shown = jackpot("gc", "small", "--dry-run")
+    assert "9 stages" in shown.stdout
+    assert "would be dropped" in shown.stdout
+    assert len(list((here / "sweeps/small").glob("stages/??/*/stage.json"))) == 9
+
+
+def test_sync(here):
+    assert jackpot("sync", "small").stdout == "3 trials logged, 0 were up to date\n"
+    assert jackpot("sync", "small").stdout == "0 trials logged, 3 were up to date\n"
+
+
+def test_doctor(here):
+    found = json.loads(jackpot("doctor", "--json").stdout)
+    assert found["versions"]["ray"].startswith("2.60")
+    assert found["cpus"] >= 1
+    assert found["methods"][:2] == ["dense", "random"]
+
+
+def test_new_and_schema(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert jackpot("new", "mine.yaml").exit_code == 0
+    assert jackpot("validate", "mine.yaml").exit_code == 0
+    again = jackpot("new", "mine.yaml")
+    assert again.exit_code == 2
+    assert again.stderr == "mine.yaml: exists already; name another file or remove it\n"
+    assert json.loads(jackpot("schema").stdout)["properties"]["sparsities"]
