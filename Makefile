@@ -11,7 +11,7 @@ quickstart: .venv/.installed
 
 # Slow tests start Ray, MLflow and many processes; `make test PYTEST="-m 'not slow'"` leaves them out.
 test: .venv/.installed
-	$(BIN)/python -m pytest -m "not soak" $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak" $(PYTEST)
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -71,12 +71,11 @@ def find_trial(trial: str) -> tuple[SweepFolder, str]:
     from orchestrator.engine.folder import SweepFolder
 
     given = Path(trial)
-    candidates = [
-        given,
-        given.parent / "trials" / given.name,
-        Path("sweeps") / given.parent / "trials" / given.name,
-    ]
-    candidates += sorted(Path("sweeps").glob(f"*/trials/{given.name}"))
+    if given.name == trial:  # an id alone: whichever sweep has it
+        candidates = sorted(Path("sweeps").glob(f"*/trials/{trial}"))
+    else:
+        in_sweep = given.parent / "trials" / given.name
+        candidates = [given, in_sweep, Path("sweeps") / in_sweep]
     found = [path.absolute() for path in candidates if path.parent.name == "trials" and path.is_dir()]
     if not found:
         wrong(f"{trial}: no such trial; name its folder, or SWEEP/TRIAL (`jackpot status SWEEP` lists them)")

@@ -1,6 +1,8 @@
 """Every verb on a finished sweep, and its bad input."""
 
 import json
+import os
+import shutil
 from decimal import Decimal
 
 import pytest
@@ -9,12 +11,13 @@ from typer.testing import CliRunner
 from orchestrator.cli.app import app
 from orchestrator.engine.bench import Watch
 from orchestrator.engine.check import check
-from orchestrator.engine.files import write_sealed, write_text
+from orchestrator.engine.files import read_sealed, write_sealed, write_text
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import make_plan
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import run_trial
 from orchestrator.spec.loading import dump, load
+from orchestrator.sweep import driver
 
 SPEC = {
     "name": "small",
@@ -211,6 +214,47 @@ def test_gc_says_before_it_does(here):
     assert "9 stages" in shown.stdout
     assert "would be dropped" in shown.stdout
     assert len(list((here / "sweeps/small").glob("stages/??/*/stage.json"))) == 9
+
+
+@pytest.fixture
+def copied(here, tmp_path):
+    """The finished sweep, for tests that change it."""
+    shutil.copytree(here / "sweeps" / "small", tmp_path / "small")
+    return tmp_path / "small"
+
+
+def test_run_on_a_finished_sweep_trains_nothing_and_starts_no_ray(copied, monkeypatch):
+    monkeypatch.setattr(driver, "_ray", lambda *_: pytest.fail("Ray is started"))
+    (copied.parent / "small.yaml").write_text(json.dumps({**SPEC, "tracking": {"enabled": False}}))
+    shown = jackpot("run", str(copied.parent / "small.yaml"), "--out", str(copied))
+    assert shown.exit_code == 0, shown.stderr
+    assert "lottery" in shown.stdout
+    assert f"results: {os.path.relpath(copied)}/results.csv" in shown.stdout
+    assert len((copied / "results.csv").read_text().splitlines()) == 4
+
+
+def test_gc_drops_what_no_ticket_needs(copied, monkeypatch):
+    assert jackpot("gc", str(copied)).stdout.startswith(f"{copied}: 9 stages, ")
+    assert not list(copied.glob("stages/??/*/stage.json"))
+    assert jackpot("gc", str(copied)).stdout == f"{copied}: 0 stages, 0.0 MiB dropped\n"
+    # nothing is computed again for want of the stages
+    test_run_on_a_finished_sweep_trains_nothing_and_starts_no_ray(copied, monkeypatch)
+
+
+def test_gc_keeps_what_a_trial_without_a_result_needs(copied):
+    (copied / "trials/convnet_lottery-fraction0.7_s70_seed0/result.json").unlink()
+    # the initial weights, the dense training, and the ticket's masks, training and evaluation
+    assert jackpot("gc", str(copied)).stdout.startswith(f"{copied}: 4 stages, ")
+    assert len(list(copied.glob("stages/??/*/stage.json"))) == 5
+
+
+def test_logs_of_a_failed_trial_show_its_traceback(copied):
+    path = copied / "trials/convnet_random_s70_seed0/result.json"
+    error = {"type": "ValueError", "message": "no such layer", "traceback": "Traceback: in find\n"}
+    write_sealed(path, {**read_sealed(path), "status": "failed", "error": error})
+    shown = jackpot("logs", str(path.parent))
+    assert shown.stdout.endswith("convnet_random_s70_seed0: failed\nTraceback: in find\nValueError: no such layer\n")
+    assert "failed: convnet_random_s70_seed0 (jackpot logs" in jackpot("status", str(copied)).stdout
 
 
 def test_sync(here):

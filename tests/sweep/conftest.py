@@ -1,9 +1,11 @@
 """One local Ray for all tests of the sweep, and a plugin package with methods that misbehave."""
 
+import io
 import os
 import sys
 
 import pytest
+from chain import CHAIN
 
 PLUGIN = '''
 """Methods that misbehave, for tests."""
@@ -107,3 +109,15 @@ def cluster(plugin, tmp_path_factory):
     ray.shutdown()
     for key, value in {"HOME": home, "RAY_AUTH_MODE": mode}.items():
         os.environ.pop(key) if value is None else os.environ.update({key: value})
+
+
+@pytest.fixture(scope="session")
+def calm(cluster, tmp_path_factory):
+    """The folder of CHAIN's sweep, which nobody disturbed."""
+    from rich.console import Console
+
+    from orchestrator.api import run
+
+    folder = tmp_path_factory.mktemp("calm") / "sweep"
+    assert run(CHAIN, out=folder, console=Console(file=io.StringIO())).exit_code == 0
+    return folder

@@ -1,6 +1,7 @@
 """Ctrl-C on the real command: it leaves in time, leaves nothing behind, and loses nothing."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from chain import CHAIN
 from rich.console import Console
 
 from orchestrator.api import run
@@ -17,38 +19,21 @@ from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.results import TIMES_AND_HOST
 from orchestrator.engine.status import epochs_trained
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 JACKPOT = Path(sys.executable).with_name("jackpot")
-SPEC = """
-name: interrupted
-data: digits
-model: convnet
-recipe: {epochs: 12}
-methods: [dense, {name: lottery, fraction: 0.5}]
-sparsities: [0.7]
-seeds: [0]
-"""
-EPOCHS = 36  # the dense training and the levels at densities 0.5 and 0.3
+EPOCHS = 36
 STARTING_SECONDS = 120
 
 
-@pytest.fixture(scope="module")
-def spec(tmp_path_factory):
-    path = tmp_path_factory.mktemp("spec") / "interrupted.yaml"
-    path.write_text(SPEC)
+@pytest.fixture
+def spec(tmp_path):
+    path = tmp_path / "chain.yaml"
+    path.write_text(json.dumps(CHAIN))  # JSON is YAML
     return path
 
 
-@pytest.fixture(scope="module")
-def calm(spec, cluster):
-    """The results of a run that nobody disturbed."""
-    return finish(spec, spec.parent / "calm")
-
-
-def finish(spec, folder):
-    """Run a sweep to its end, here; its results in the columns that two runs must share."""
-    assert run(spec, out=folder, console=Console(file=io.StringIO())).exit_code == 0
+def steady(folder):
     return pd.read_csv(folder / "results.csv").drop(columns=list(TIMES_AND_HOST))
 
 
@@ -95,25 +80,41 @@ def alive(session):
     return found
 
 
-@pytest.mark.parametrize("whom", ["process", "group"])
-def test_ctrl_c_leaves_within_five_seconds_and_loses_nothing(calm, spec, started, whom):
-    process, folder = started
-    assert len(alive(process.pid)) > 3  # Ray's processes and the workers belong to the session
-    before = time.monotonic()
-    # a terminal sends it to all of its foreground group, `kill` to the driver alone
-    (os.kill if whom == "process" else os.killpg)(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=30)[0]
-    took = time.monotonic() - before
-
-    assert process.returncode == 130, said
-    assert took < 5, said
-    assert f"To go on: jackpot run {folder}/spec.yaml --out {folder}" in said
-    assert "Traceback" not in said
-    assert 0 < trained(folder) < EPOCHS
+def everyone_has_left(session):
     patience = time.monotonic() + 5
-    while left := alive(process.pid):
+    while left := alive(session):
         assert time.monotonic() < patience, f"still run: {left}"
         time.sleep(0.1)
 
-    assert finish(spec, folder).equals(calm)
-    assert trained(folder) == EPOCHS  # what was trained before the signal was not trained again
+
+def finishes_as_if_undisturbed(spec, folder, calm):
+    """Run the sweep to its end, here: nothing that was trained is trained again."""
+    assert 0 < trained(folder) < EPOCHS
+    assert run(spec, out=folder, console=Console(file=io.StringIO())).exit_code == 0
+    assert steady(folder).equals(steady(calm))
+    assert trained(folder) == EPOCHS
+
+
+def test_ctrl_c_leaves_within_five_seconds_and_loses_nothing(calm, spec, started):
+    process, folder = started
+    assert len(alive(process.pid)) > 3  # Ray's processes and the workers belong to the session
+    before = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of its foreground group
+    said = process.communicate(timeout=30)[0]
+    assert time.monotonic() - before < 5, said
+    assert process.returncode == 130, said
+    assert f"To go on: jackpot run {folder}/spec.yaml --out {folder}" in said
+    assert "Traceback" not in said
+    everyone_has_left(process.pid)
+    finishes_as_if_undisturbed(spec, folder, calm)
+
+
+def test_jackpot_stop_ends_it_from_another_process(calm, spec, started):
+    process, folder = started
+    stopped = subprocess.run([JACKPOT, "stop", folder], capture_output=True, text=True, check=True, timeout=60)
+    assert stopped.stdout == f"{folder}: stopped\n"
+    said = process.communicate(timeout=30)[0]
+    assert process.returncode == 130, said
+    assert f"jackpot stop; stopped; everything finished is kept. To go on: jackpot run {folder}/spec.yaml" in said
+    everyone_has_left(process.pid)
+    finishes_as_if_undisturbed(spec, folder, calm)

@@ -130,6 +130,6 @@ def test_stopping_hands_out_nothing_more(schedule):
 def test_a_training_is_owned_by_the_first_trial_that_starts_it(plan):
     dense = next(iter(plan.segments(plan.by_id[DENSE])))
     assert plan.owners[dense] == LOTTERY_75
-    assert set(plan.owners.values()) == {
-        f"{trial[:-1]}{n}" for trial in (LOTTERY_75, RANDOM, RANDOM.replace("s50", "s75")) for n in (0, 1)
-    } | {f"{LOTTERY_50[:-1]}{n}" for n in (0, 1) if plan.owners[list(plan.segments(plan.by_id[LOTTERY_50]))[-1]] == LOTTERY_50}
+    # the lottery at 75 % passes through all that the dense trial and the lottery at 50 % train
+    randoms = [f"convnet_random_s{s}_seed" for s in (50, 75)]
+    assert set(plan.owners.values()) == {f"{trial}{n}" for trial in (LOTTERY_75[:-1], *randoms) for n in (0, 1)}

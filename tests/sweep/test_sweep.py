@@ -9,16 +9,22 @@ import sqlite3
 import threading
 import time
 
+import pandas as pd
 import pytest
+from chain import CHAIN
 from rich.console import Console
 
 from orchestrator.api import results, run
 from orchestrator.engine.folder import FolderError, SweepFolder
+from orchestrator.engine.plan import make_plan
 from orchestrator.engine.results import TIMES_AND_HOST
 from orchestrator.engine.source import source_hash
-from orchestrator.engine.status import epochs_trained, status
+from orchestrator.engine.status import epochs_trained
+from orchestrator.spec.loading import load
+from orchestrator.sweep.driver import Driver
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
+# one group: the tests that share the one Ray run in one process
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("cluster")]
 
 # Starting workers takes most of these tests' time: each sweep that trains is made to show several things.
 
@@ -52,10 +58,10 @@ def trained(folder):
 
 def steady(folder):
     """The results in the columns that two runs must share."""
-    return results(folder).drop(columns=list(TIMES_AND_HOST))
+    return pd.read_csv(folder / "results.csv").drop(columns=list(TIMES_AND_HOST))
 
 
-def test_a_sweep_runs_is_tracked_grows_and_follows_an_edit(tmp_path, plugin):
+def test_a_sweep_runs_is_tracked_grows_and_follows_an_edit(tmp_path, plugin, caplog):
     folder = tmp_path / "grows"
     outcome, _, table = sweep(folder, tracking={"enabled": True})
     assert outcome.exit_code == 0
@@ -77,11 +83,22 @@ def test_a_sweep_runs_is_tracked_grows_and_follows_an_edit(tmp_path, plugin):
     assert trained(folder) == before
     assert again.equals(table)
 
-    # a seed and a sparsity more: only what is new is trained
+    # a result and a stage are damaged: both are set aside and made again
+    path = folder / "trials/convnet_random_s70_seed0/result.json"
+    path.write_text(path.read_text().replace('"accuracy/test": 0.', '"accuracy/test": 1.'))
+    lottery = folder / "trials/convnet_lottery-fraction0.5_s70_seed0/result.json"
+    level = json.loads(lottery.read_text())["chain"][3]["key"]
+    data = SweepFolder(folder).store.path(level) / "data.safetensors"
+    data.write_bytes(data.read_bytes()[:-10])
+
+    # a seed and a sparsity more: only what is new is trained, and the damaged stage
     outcome, _, more = sweep(folder, seeds=[0, 1], sparsities=[0.7, 0.8])
     assert outcome.exit_code == 0
     assert len(more) == 2 + 4 + 4 + 4
-    assert trained(folder) == outcome.plan.epochs_distinct == more["cost/epochs_new"].sum()
+    assert trained(folder) == outcome.plan.epochs_distinct + 2 == more["cost/epochs_new"].sum() + 2
+    assert "result set aside" in caplog.text
+    assert list(path.parent.glob("result.corrupt-*"))
+    assert [aside.name.split("-")[0] for aside in (folder / "corrupt").iterdir()] == [level]
     assert more.loc[table.index][STEADY].equals(table[STEADY])
     # densities 0.5 and 0.3: the second sparsity shares the dense training and the level at 0.5
     assert more.loc["convnet_lottery-fraction0.5_s80_seed0"]["cost/epochs_new"] == 4
@@ -100,7 +117,7 @@ def test_a_sweep_runs_is_tracked_grows_and_follows_an_edit(tmp_path, plugin):
     assert begun == ["convnet_smallest_s70_seed0"]
     assert after.loc[begun[0]]["key"] != more.loc[begun[0]]["key"]
     assert "random" not in said
-    assert trained(folder) == more["cost/epochs_new"].sum() + 2
+    assert trained(folder) == more["cost/epochs_new"].sum() + 2 + 2
 
 
 NET = """
@@ -164,74 +181,34 @@ def test_failing_trials_do_not_stop_the_others_and_are_tried_again(tmp_path, plu
 
 
 def test_too_many_failures_stop_the_sweep(tmp_path):
-    folder = tmp_path / "many"
-    changes = {"methods": ["broken"], "seeds": [0, 1, 2, 3], "failures": {"max_failed_trials": 0}, "concurrency": 1}
-    outcome, _, table = sweep(folder, **changes)
-    assert outcome.exit_code == 1
-    assert "max_failed_trials: 0" in outcome.stopped
-    assert table["status"].value_counts().to_dict() == {"failed": 1, "missing": 3}
+    folder = SweepFolder(tmp_path / "many")
+    spec = load({**SPEC, "methods": ["broken"], "seeds": [0, 1, 2], "failures": {"max_failed_trials": 1}}).require()
+    driver = Driver(spec, folder, make_plan(spec), Console(file=io.StringIO()))
+    for _ in range(2):
+        assert driver.stopped is None
+        driver.ended(driver.schedule.next().id, {"status": "failed"})
+    assert driver.stopped == "2 trials failed, more than failures.max_failed_trials: 1"
+    assert driver.schedule.next() is None
 
 
-CHAIN = {"recipe": {"epochs": 12}, "methods": ["dense", {"name": "lottery", "fraction": 0.5}]}
-
-
-@pytest.fixture(scope="module")
-def calm(cluster, tmp_path_factory):
-    """The folder of CHAIN's sweep, which nobody disturbed."""
-    folder = tmp_path_factory.mktemp("calm") / "sweep"
-    sweep(folder, **CHAIN)
-    return folder
-
-
-def disturb(folder, epochs, what):
-    """Call `what` with the events of the lottery once it has trained so many epochs."""
-
-    def wait():
-        sweep_folder, trial = SweepFolder(folder), "convnet_lottery-fraction0.5_s70_seed0"
-        while sum("step" in event for event in sweep_folder.events(trial)) < epochs:
-            time.sleep(0.05)
-        what(sweep_folder.events(trial))
-
-    threading.Thread(target=wait, daemon=True).start()
+def kill_worker(folder, trial, epochs):
+    """Kill the worker of a trial once it has trained so many epochs."""
+    sweep_folder = SweepFolder(folder)
+    while sum("step" in event for event in sweep_folder.events(trial)) < epochs:
+        time.sleep(0.05)
+    os.kill(next(event["pid"] for event in sweep_folder.events(trial) if "begin" in event), signal.SIGKILL)
 
 
 def test_a_killed_worker_changes_nothing(tmp_path, calm):
     folder = tmp_path / "killed"
-    disturb(folder, 15, lambda events: os.kill(next(e["pid"] for e in events if "begin" in e), signal.SIGKILL))
+    trial = "convnet_lottery-fraction0.5_s70_seed0"
+    threading.Thread(target=kill_worker, args=(folder, trial, 15), daemon=True).start()
     outcome, said, _ = sweep(folder, **CHAIN)
     assert "its worker process died; started again" in said
     assert outcome.exit_code == 0
     assert steady(folder).equals(steady(calm))
     # the stage in the making is lost, the one before it is not
     assert 0 < trained(folder) - outcome.plan.epochs_distinct <= 12
-
-
-def test_stopping_keeps_what_was_trained(tmp_path, calm):
-    folder = tmp_path / "stopped"
-    disturb(folder, 15, lambda events: SweepFolder(folder).request_stop("enough for today"))
-    outcome, _, _ = sweep(folder, **CHAIN)
-    assert outcome.exit_code == 130
-    assert outcome.stopped == "enough for today"
-    assert status(SweepFolder(folder))["counts"]["left"] > 0
-    outcome, _, _ = sweep(folder, **CHAIN)
-    assert outcome.exit_code == 0
-    assert trained(folder) == outcome.plan.epochs_distinct  # nothing was trained twice
-    assert steady(folder).equals(steady(calm))
-
-
-def test_damaged_files_are_set_aside_and_made_again(tmp_path, calm, caplog):
-    folder = tmp_path / "damaged"
-    shutil.copytree(calm, folder)
-    path = folder / "trials/convnet_lottery-fraction0.5_s70_seed0/result.json"
-    path.write_text(path.read_text().replace('"accuracy/test": 0.', '"accuracy/test": 1.'))
-    for data in folder.glob("stages/??/*/data.safetensors"):
-        data.write_bytes(data.read_bytes()[:-10])
-    outcome, _, _ = sweep(folder, **CHAIN)
-    assert outcome.exit_code == 0
-    assert steady(folder).equals(steady(calm))
-    assert list(path.parent.glob("result.corrupt-*"))
-    assert list(folder.glob("corrupt/*"))
-    assert "result set aside" in caplog.text
 
 
 def test_tickets_alone_are_kept(tmp_path, calm):
