@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -82,7 +82,7 @@ class Driver:
     """One run of a sweep. Results are kept by the workers; the driver writes those of trials that cannot."""
 
     def __init__(self, spec: Spec, folder: SweepFolder, plan: Plan, console: Console) -> None:
-        self.spec, self.folder, self.plan, self.console = spec, folder, plan, console
+        self.spec, self.folder, self.plan = spec, folder, plan
         self.run_id = uuid.uuid4().hex
         self.failed = 0
         self.stopped: str | None = None
@@ -96,7 +96,9 @@ class Driver:
         """Run what is left. Returns when all of it has ended or the sweep was stopped."""
         if not self.schedule.waiting:
             return
-        deadline = threading.Timer(hours * 3600, self.stop, [f"--max-hours {hours:g} is over"]) if hours else None
+        deadline = (
+            threading.Timer(hours * 3600, self.stop, [f"--max-hours {hours:g} is over"]) if hours is not None else None
+        )
         if deadline:
             deadline.daemon = True
             deadline.start()
@@ -222,17 +224,17 @@ class Driver:
         leave.start()
 
     def _leave(self) -> None:
-        self.progress.close()
-        self.console.print(resume_hint(self.folder))
-        sys.stdout.flush()
-        os._exit(130)  # Ray's processes end with the driver that started them
+        try:
+            self.progress.close()
+            print(resume_hint(self.folder), flush=True)
+        finally:
+            os._exit(130)  # Ray's processes end with the driver that started them
 
 
 def resume_hint(folder: SweepFolder) -> str:
     """How to go on with a sweep that was stopped."""
-    return (
-        f"stopped; everything finished is kept. To go on: jackpot run {folder.path / 'spec.yaml'} --out {folder.path}"
-    )
+    again = shlex.join(["jackpot", "run", str(folder.path / "spec.yaml"), "--out", str(folder.path)])
+    return f"stopped; everything finished is kept. To go on: {again}"
 
 
 @contextmanager

@@ -80,14 +80,15 @@ class Progress:
     def close(self) -> None:
         """Stop showing."""
         self._stop.set()
-        self._thread.join(timeout=2)
+        if self._thread.is_alive():  # not where Ctrl-C came before it was started
+            self._thread.join(timeout=2)
         if self._live:
             self._live.stop()
             self._live = None
 
     def say(self, line: str) -> None:
         """Print a line above what is shown."""
-        self._console.print(line, highlight=False, markup=False)
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)  # paths stay whole
 
     def _follow(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):

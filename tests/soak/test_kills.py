@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -19,23 +20,34 @@ from orchestrator.engine.status import epochs_trained
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 
 JACKPOT = Path(sys.executable).with_name("jackpot")
-EPOCHS = 16
-SPEC = f"""
+KILLS = 10
+# two slots on any machine, so that the training lasts until the last kill
+SPEC = """
 name: soak
 data: digits
 model: convnet
-recipe: {{epochs: {EPOCHS}}}
-methods: [dense, random, snip, {{name: lottery, fraction: 0.3}}]
+recipe: {epochs: 16}
+methods: [dense, random, snip, {name: lottery, fraction: 0.3}]
 sparsities: [0.9, 0.95]
 seeds: [0, 1]
+concurrency: 2
 """
-KILLS = 10
-SLOTS = 2
+# Trainings of a few seconds, so checkpoints every second: set by a plugin, which every process of a sweep loads.
+OFTEN = """
+from methods.random import Random
+from orchestrator.engine import bench
+
+bench.CHECKPOINT_SECONDS = 1.0
+
+
+class Often(Random):
+    name = "often"
+"""
 
 
 def start(folder):
     """The real command, as a process of its own."""
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(folder.parent / "plugin")}
     with open(folder.parent / "said.txt", "a") as said:
         command = [JACKPOT, "run", folder.parent / "soak.yaml", "--out", folder]
         return subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True, env=environment)
@@ -53,9 +65,30 @@ def at_work(folder):
     return found
 
 
-def epochs(folder):
+def events(folder):
     sweep = SweepFolder(folder)
-    return epochs_trained([sweep.events(trial) for trial in sweep.trials()])
+    return [sweep.events(trial) for trial in sweep.trials()]
+
+
+def epochs(folder):
+    return epochs_trained(events(folder))
+
+
+def rewinds(folder):
+    """Every time that a training went back: the step it had reached, the step it went back to, and the last step
+    at which a checkpoint was told of; in epochs."""
+    told = [event for trial in events(folder) for event in trial if "steps" in event]
+    told.sort(key=lambda event: (event["stage"], event["time"]))
+    found = []
+    for _, of_stage in groupby(told, key=lambda event: event["stage"]):
+        reached = kept = 0.0
+        for event in of_stage:
+            start = (event["step"] - event["steps"]) / event["per_epoch"]
+            if start < reached:
+                found.append((reached, start, kept))
+            reached = event["step"] / event["per_epoch"]
+            kept = kept if "epoch" in event else reached  # the end of an epoch is no checkpoint
+    return found
 
 
 def wait_for_training(folder, process):
@@ -71,6 +104,11 @@ def steady(folder):
 
 def test_ten_kills(tmp_path):
     (tmp_path / "soak.yaml").write_text(SPEC)
+    points = tmp_path / "plugin" / "soak_often-1.dist-info"
+    points.mkdir(parents=True)
+    (points / "entry_points.txt").write_text("[jackpot.methods]\noften = soak_often:Often\n")
+    (points / "METADATA").write_text("Metadata-Version: 2.1\nName: soak-often\nVersion: 1\n")
+    (tmp_path / "plugin" / "soak_often.py").write_text(OFTEN)
     calm, shaken = tmp_path / "calm", tmp_path / "shaken"
     began = time.monotonic()
     assert start(calm).wait(600) == 0
@@ -100,12 +138,17 @@ def test_ten_kills(tmp_path):
     pd.testing.assert_frame_equal(steady(shaken), steady(calm))
     distinct = steady(shaken)["cost/epochs_new"].sum()
     assert epochs(calm) == distinct
-    # A stage here trains for less than the 30 s between checkpoints, so a kill loses the stages in the making:
-    # one of a worker, those of all slots with the driver. Everything complete before it is kept.
-    lost = epochs(shaken) - distinct
-    bound = sum(EPOCHS * (SLOTS if kill == "driver" else 1) for kill in kills)
-    print(f"epochs: {distinct:g} distinct, {lost:g} trained twice, at most {bound} can be")
-    assert 0 < lost <= bound
+    # all that was trained twice lies between a checkpoint, or a training's start, and a kill
+    lost, back = epochs(shaken) - distinct, rewinds(shaken)
+    print(f"epochs: {distinct:g} distinct, {lost:.2f} trained twice")
+    for reached, back_to, kept in back:
+        print(f"  epoch {reached:.2f} reached, back to {back_to:.2f}, last checkpoint at {kept:.2f}")
+    assert lost == pytest.approx(sum(reached - back_to for reached, back_to, _ in back))
+    assert all(back_to >= kept for _, back_to, kept in back)
+    # and what is complete is never trained again
+    store = SweepFolder(shaken).store
+    for event in (event for trial in events(shaken) for event in trial if "steps" in event):
+        assert event["time"] <= store.meta(event["stage"])["made"]
 
     database = sqlite3.connect(shaken / "mlflow.db")
     runs = database.execute("select status, count(*) from runs where lifecycle_stage = 'active' group by 1").fetchall()

@@ -1,0 +1,115 @@
+"""What a running sweep shows, from the events of its trials."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.plan import make_plan
+from orchestrator.spec.models import Spec
+from orchestrator.sweep.progress import Progress, Tail
+from orchestrator.sweep.schedule import Schedule
+
+TRIAL = "convnet_dense_seed0"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    sweep = SweepFolder(tmp_path / "sweep")
+    sweep.prepare()
+    return sweep
+
+
+@pytest.fixture
+def shown():
+    return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture
+def progress(folder, shown):
+    """Of two dense trainings of 4 epochs, one of them at work."""
+    spec = {
+        "name": "small",
+        "data": "digits",
+        "model": "convnet",
+        "recipe": {"epochs": 4},
+        "methods": ["dense"],
+        "seeds": [0, 1],
+    }
+    plan = make_plan(Spec.model_validate(spec))
+    schedule = Schedule(plan, plan.by_id, folder.store.has)
+    progress = Progress(folder, plan, schedule, "this", shown)
+    schedule.next()
+    return progress
+
+
+def epochs(progress, seconds, *numbers, trial=TRIAL):
+    """The events of epochs that take that long each, after the trial began at second 100."""
+    key = next(iter(progress._plan.segments(progress._plan.by_id[trial])))
+    events = [{"time": 100.0, "stage": key, "kind": "train"}]
+    for n in numbers:
+        told = {"stage": key, "kind": "train", "step": 21 * n, "until": 84, "steps": 21, "per_epoch": 21, "epoch": n}
+        events.append({"time": 100 + seconds * n, **told})
+    return events
+
+
+def test_time_left_is_predicted_from_measured_epochs(progress):
+    assert progress.seconds_left() is None
+    for event in epochs(progress, 10, 1):
+        progress._take(TRIAL, event)
+    # 3 epochs of this training are left and 4 of the other, 10 s each, one after the other on the one slot
+    assert progress.seconds_left() == pytest.approx(70)
+    for event in epochs(progress, 10, 1, 2, 3, 4)[2:]:
+        progress._take(TRIAL, event)
+    assert progress.seconds_left() == pytest.approx(40)
+
+
+def test_plain_lines_where_there_is_no_terminal(progress, folder, shown):
+    with progress:
+        folder.tell(TRIAL, {"begin": "key", "pid": 1, "run": "this"})
+        for event in epochs(progress, 10, 1, 2):
+            folder.tell(TRIAL, event)
+        folder.tell(TRIAL, {"end": "done"})
+    lines = shown.file.getvalue().splitlines()
+    assert lines[0].startswith(f"[1/2] {TRIAL}: done (")
+    assert lines[1].startswith("[1/2] trials, epochs 2/8, 0:0")
+    assert lines[1].endswith("about 1:00 left")
+
+
+def test_a_live_picture_on_a_terminal(progress, folder):
+    for event in [{"begin": "key", "time": 90.0}, *epochs(progress, 10, 1)]:
+        progress._take(TRIAL, {**event, "accuracy/val": 0.5})
+    console = Console(file=io.StringIO(), width=200)
+    console.print(progress._picture())
+    lines = console.file.getvalue().splitlines()
+    assert lines[0].split("  ")[:2] == [TRIAL, "training, epoch 1/4, validation 0.500"]
+    assert lines[1].startswith("[0/2] trials, epochs 1/8")
+    progress._take(TRIAL, {"stage": "key", "kind": "train", "waiting": True, "time": 120.0})
+    console.print(progress._picture())
+    assert "waits for a stage another trial is making" in console.file.getvalue()
+
+
+def test_it_can_be_closed_before_it_was_begun(progress):
+    """Ctrl-C may come while Ray is starting."""
+    progress.close()
+
+
+def test_events_of_earlier_runs_are_not_told_again(folder, shown):
+    folder.tell(TRIAL, {"end": "stopped"})
+    tail = Tail(folder.trial(TRIAL) / "events.jsonl", from_end=True)
+    assert tail.new() == []
+    folder.tell(TRIAL, {"begin": "key"})
+    assert [event["begin"] for event in tail.new()] == ["key"]
+    assert tail.new() == []
+
+
+def test_an_unfinished_line_is_waited_for(folder):
+    path = folder.trial(TRIAL) / "events.jsonl"
+    path.parent.mkdir(parents=True)
+    tail = Tail(path, from_end=True)
+    path.write_text('{"begin": "ke')
+    assert tail.new() == []
+    with open(path, "a") as file:
+        file.write('y"}\n{"a worker was killed\n')
+    assert tail.new() == [{"begin": "key"}]
