@@ -186,19 +186,3 @@ def test_images_that_splits_share_are_held_once_and_large_ones_not_at_all(monkey
     assert held["validation"] is held["train"]
     monkeypatch.setattr(batches_module, "RESIDENT_BYTES", data.train.images.nbytes - 1)
     assert batches_module._resident(_data([0, 1]), CPU) == {}
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("resident", [True, False])
-def test_batches_on_a_gpu_equal_those_on_the_cpu(resident: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not resident:
-        monkeypatch.setattr(batches_module, "RESIDENT_BYTES", 0)
-    data, augmentation = _data(list(range(12))), Augmentation(crop=2, flip=True)
-    served = [Batches(data, augmentation, torch.device(name)) for name in ("cpu", "cuda")]
-    for cpu, gpu in zip(*(each.train(torch.arange(12), _seeded()) for each in served), strict=True):
-        assert gpu.device.type == "cuda"
-        torch.testing.assert_close(gpu.cpu(), cpu)
-    for cpu, gpu in zip(*(each.scoring(2, _seeded()) for each in served), strict=True):
-        torch.testing.assert_close(gpu.cpu(), cpu)
-    (ours, _), (theirs, _) = (next(each.evaluation("test")) for each in served)
-    torch.testing.assert_close(theirs.cpu(), ours)
