@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 FINAL = ("done", "diverged")
 """Results that stand; a failed or blocked trial is run again by the next run."""
-STOP_SECONDS = 4.0
+STOP_SECONDS = 3.5
 """How long workers get to keep their checkpoints before the driver leaves all the same."""
 TRACKING_SECONDS = 60.0
 """How long the last results may take to reach MLflow; what is late is brought by `jackpot sync`."""
