@@ -28,7 +28,7 @@ clean:
 # The pinned packages, from the ranges in pyproject.toml. No line names where a package comes from.
 lock: .venv/.installed
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --no-annotate --upgrade --quiet --output-file requirements.txt
+		--no-header --no-annotate --upgrade --quiet --output-file requirements.txt
 
 # uv installs the whole CUDA stack several times faster than pip does; it is itself pinned with its hash.
 .venv/.installed: requirements.txt pyproject.toml
