@@ -106,7 +106,7 @@ def test_a_bad_server_costs_the_driver_nothing(
     assert time.monotonic() - start < 3.5
     assert uri in (message or "")
     assert ("answers with errors" if kind == "sick_server" else "does not answer") in (message or "")
-    assert "`jackpot sync tiny` catches up" in (message or "")
+    assert "/tiny` catches up" in (message or "")
     assert len(said) == 1
 
 

@@ -169,7 +169,7 @@ def test_a_parent_deleted_while_following_comes_back(make_sweep: Make) -> None:
     uri = own_database(folder)
     clients.connect(uri).delete_run(runs(uri, "sweep")["tiny"][0].info.run_id)
     (folder / "results.csv").write_text("more\n")
-    assert "jackpot sync tiny" in (following.sync().message or "")
+    assert "/tiny` catches up" in (following.sync().message or "")
     assert following.sync().message is None
     assert_complete(folder, uri)
 
