@@ -21,6 +21,11 @@ RECIPE = {"epochs": 2, "batch": 256, "lr": 0.05, "momentum": 0.9, "weight_decay"
 _numbers = itertools.count()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow tests first, so that at the end no process works on one of them while the others are idle."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     """Several test processes share few cores; and one thread makes sums the same on any machine."""

@@ -103,7 +103,7 @@ class Driver:
             deadline.daemon = True
             deadline.start()
         try:
-            with _interrupts(self.interrupt), _ray(self.spec, address), self.progress:
+            with _interrupts(self.interrupt), _ray(address), self.progress:
                 self._fit()
         finally:
             if deadline:
@@ -253,7 +253,7 @@ def _interrupts(handler: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _ray(spec: Spec, address: str | None) -> Iterator[None]:
+def _ray(address: str | None) -> Iterator[None]:
     """A Ray cluster: the one at `address`, the one this process is connected to, or one started here."""
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # Tune says nothing: progress is ours
@@ -266,13 +266,11 @@ def _ray(spec: Spec, address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    threads = {"OMP_NUM_THREADS": str(spec.resources.cpu)}
     ray.init(
         address=address or "local",
         include_dashboard=False if address is None else None,
         log_to_driver=False,
         logging_level=logging.ERROR,
-        runtime_env={"env_vars": threads},
     )
     try:
         yield

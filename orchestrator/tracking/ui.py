@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -10,10 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 from orchestrator.spec.models import Tracking
 from orchestrator.tracking.tracker import Tracker
@@ -22,6 +21,7 @@ from orchestrator.tracking.where import TrackingError, artifact_root, is_server
 _FIRST_PORT, _PORTS = 5000, 100
 _START_SECONDS = 90.0  # on a slow machine, imports alone take half a minute
 _END_SECONDS = 5.0
+_OUTPUT = "output"
 
 
 def serve(
@@ -41,10 +41,7 @@ def serve(
             say(link)
         return
     with _interruptible(), contextlib.suppress(KeyboardInterrupt):
-        with server(tracker.uri, artifact_root(folder, tracker.uri), host, free_port(host, port)) as (
-            base,
-            process,
-        ):
+        with server(tracker.uri, artifact_root(folder, tracker.uri), host, port) as (base, process):
             say(f"{tracker.link(base) or base}  (Ctrl-C ends it)")
             while (status := _exit_status(process)) is None:
                 time.sleep(0.2)
@@ -64,53 +61,58 @@ def free_port(host: str, port: int | None) -> int:
 
 
 @contextlib.contextmanager
-def server(uri: str, root: Path | None, host: str, port: int) -> Iterator[tuple[str, subprocess.Popen]]:
-    """An MLflow server on a database, as a child process: its address once it answers, and the process.
-    It and all it started are ended on leaving. Raises TrackingError if it does not start."""
+def server(uri: str, root: Path | None, host: str, port: int | None) -> Iterator[tuple[str, subprocess.Popen]]:
+    """An MLflow server on a database, as a child process: its address once it listens, and the process.
+    It and all it started are ended on leaving. port: as `free_port` takes it.
+    Raises TrackingError if the port is taken or the server does not start."""
+    # in a scratch folder, where a server leaves what it makes in the working directory
+    with tempfile.TemporaryDirectory() as scratch:
+        while True:
+            chosen = free_port(host, port)
+            process = _start(uri, root, host, chosen, Path(scratch))
+            try:
+                if _listens(process, Path(scratch), retry=port is None):
+                    yield (f"http://[{host}]:{chosen}" if ":" in host else f"http://{host}:{chosen}"), process
+                    return
+            finally:
+                _end(process)
+
+
+def _start(uri: str, root: Path | None, host: str, port: int, scratch: Path) -> subprocess.Popen:
     # one worker and no job processes: 0.4 GB instead of 1.6, and none is left behind
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--workers",
-        "1",
-        "--host",
-        host,
-        "--port",
-        str(port),
-    ]
+    options = {"--workers": "1", "--host": host, "--port": str(port)}
     if root:
-        command += ["--default-artifact-root", root.as_uri()]
+        options["--default-artifact-root"] = root.as_uri()
     settings = {
         "MLFLOW_BACKEND_STORE_URI": uri,  # not an argument, for it may hold a password
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    # in a scratch folder, where a server leaves what it makes in the working directory
-    with tempfile.TemporaryDirectory() as scratch, open(Path(scratch) / "output", "w+b") as output:
-        process = subprocess.Popen(
-            command, env=os.environ | settings, cwd=scratch, stdin=subprocess.DEVNULL,
+    with open(scratch / _OUTPUT, "wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *itertools.chain.from_iterable(options.items())],
+            env=os.environ | settings, cwd=scratch, stdin=subprocess.DEVNULL,
             stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-        try:
-            base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            _wait_until_up(base, process, output)
-            yield base, process
-        finally:
-            _end(process)
 
 
-def _wait_until_up(base: str, process: subprocess.Popen, output: IO[bytes]) -> None:
+def _listens(process: subprocess.Popen, scratch: Path, retry: bool) -> bool:
+    """Wait until a server listens. False if another program took its port meanwhile, and `retry` allows that.
+
+    It is the server's own word that counts: an answer on the port could come from that other program, which may
+    well be an MLflow server too."""
     deadline = time.monotonic() + _START_SECONDS
-    while (status := _exit_status(process)) is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{base}/health", timeout=2):
-            return
+    while True:
+        status = _exit_status(process)
+        said = (scratch / _OUTPUT).read_text(encoding="utf-8", errors="replace")
+        if status is None and "Uvicorn running on" in said:
+            return True
+        if status is not None and retry and "address already in use" in said:
+            return False
+        if status is not None or time.monotonic() > deadline:
+            why = "does not answer" if status is None else f"ended with status {status}"
+            raise TrackingError("\n".join([f"the MLflow server {why}. It said:", *said.strip().splitlines()[-15:]]))
         time.sleep(0.2)
-    why = "does not answer" if status is None else f"ended with status {status}"
-    output.seek(0)
-    said = output.read().decode(errors="replace").strip().splitlines()[-15:]
-    raise TrackingError("\n".join([f"the MLflow server {why}. It said:", *said]))
 
 
 def _exit_status(process: subprocess.Popen) -> int | None:

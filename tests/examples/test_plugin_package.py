@@ -17,6 +17,8 @@ model: convnet
 recipe: {epochs: 2}
 methods: [{name: gradient, per_class: 5}, dense]
 sparsities: [0.9]
+concurrency: 1
+tracking: {enabled: false}
 """
 
 

@@ -2,7 +2,6 @@
 
 import io
 import os
-import sys
 
 import pytest
 from chain import CHAIN
@@ -44,6 +43,8 @@ def hungry(bench, weights, keep):
 
 
 def poisoned(bench, weights, keep):
+    if bench.layers[0].name.startswith("net."):
+        raise RuntimeError("not here: each death costs the tests a worker's start")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -73,42 +74,45 @@ absent = jackpot_not_there:Absent
 
 
 @pytest.fixture(scope="session")
-def plugin(tmp_path_factory):
-    """The package's source file; its methods are registered, as those of an installed package are."""
-    from methods import registry
-
+def package(tmp_path_factory):
+    """The folder in which the package is installed."""
     folder = tmp_path_factory.mktemp("plugin")
-    source = folder / "jackpot_misbehaving.py"
-    source.write_text(PLUGIN)
+    (folder / "jackpot_misbehaving.py").write_text(PLUGIN)
     points = folder / "jackpot_misbehaving-1.dist-info" / "entry_points.txt"
     points.parent.mkdir()
     points.write_text(POINTS)
     (points.parent / "METADATA").write_text("Metadata-Version: 2.1\nName: jackpot-misbehaving\nVersion: 1\n")
-    before = {key: os.environ.get(key) for key in ("PYTHONPATH", "JACKPOT_TEST_MENDED")}
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), before["PYTHONPATH"]]))
-    os.environ["JACKPOT_TEST_MENDED"] = str(folder / "mended")
-    sys.path.insert(0, str(folder))
+    return folder
+
+
+@pytest.fixture
+def plugin(package, monkeypatch):
+    """The package's source file; for this test alone its methods are registered."""
+    from methods import registry
+
+    monkeypatch.syspath_prepend(str(package))
     registry._load_all.cache_clear()
-    yield source
-    sys.path.remove(str(folder))
+    yield package / "jackpot_misbehaving.py"
     registry._load_all.cache_clear()
-    for key, value in before.items():
-        os.environ.pop(key) if value is None else os.environ.update({key: value})
 
 
 @pytest.fixture(scope="session")
-def cluster(plugin, tmp_path_factory):
-    """A local Ray with two slots."""
-    home, mode = os.environ.get("HOME"), os.environ.get("RAY_AUTH_MODE")
-    os.environ["HOME"] = str(tmp_path_factory.mktemp("home"))
-    os.environ["RAY_AUTH_MODE"] = "disabled"
+def cluster(package, tmp_path_factory):
+    """A local Ray with two slots, whose workers have the package."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    variables = {
+        "HOME": str(tmp_path_factory.mktemp("home")),
+        "RAY_AUTH_MODE": "disabled",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")])),
+        "JACKPOT_TEST_MENDED": str(package / "mended"),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
-    for key, value in {"HOME": home, "RAY_AUTH_MODE": mode}.items():
-        os.environ.pop(key) if value is None else os.environ.update({key: value})
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ recipe: {epochs: 1}
 methods: [dense, random, snip]
 sparsities: [0.9]
 seeds: [0, 1]
+concurrency: 1
 tracking: {enabled: false}
 """
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -37,13 +38,13 @@ def steady(folder):
     return pd.read_csv(folder / "results.csv").drop(columns=list(TIMES_AND_HOST))
 
 
-@pytest.fixture
-def started(tmp_path, spec):
-    """The command at work in a session of its own, as in a terminal of its own, in the middle of a training."""
-    folder = tmp_path / "sweep"
+@contextmanager
+def at_work(spec, folder, home):
+    """The command in a session of its own, as in a terminal of its own, in the middle of a training."""
+    before = trained(folder)
     process = subprocess.Popen(
         [JACKPOT, "run", spec, "--out", folder],
-        env={**os.environ, "HOME": str(tmp_path), "RAY_AUTH_MODE": "disabled", "COLUMNS": "500"},
+        env={**os.environ, "HOME": str(home), "RAY_AUTH_MODE": "disabled", "COLUMNS": "500"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -51,11 +52,12 @@ def started(tmp_path, spec):
     )
     try:
         patience = time.monotonic() + STARTING_SECONDS
-        while not trained(folder):
+        while trained(folder) == before:
             assert time.monotonic() < patience, "no epoch was trained in time"
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.02)
-        yield process, folder
+        yield process
+        everyone_has_left(process.pid)
     finally:
         process.kill()
         process.wait()
@@ -88,34 +90,27 @@ def everyone_has_left(session):
         time.sleep(0.1)
 
 
-def finishes_as_if_undisturbed(spec, folder, calm):
-    """Run the sweep to its end, here: nothing that was trained is trained again."""
+def test_an_interrupted_and_a_stopped_sweep_lose_nothing(calm, spec, tmp_path):
+    folder = tmp_path / "sweep"
+    with at_work(spec, folder, tmp_path) as process:
+        assert len(alive(process.pid)) > 3  # Ray's processes and the workers belong to the session
+        before = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of its foreground group
+        said = process.communicate(timeout=30)[0]
+        assert time.monotonic() - before < 5, said
+        assert process.returncode == 130, said
+        assert f"To go on: jackpot run {folder}/spec.yaml --out {folder}" in said
+        assert "Traceback" not in said
+
+    with at_work(spec, folder, tmp_path) as process:
+        stopped = subprocess.run([JACKPOT, "stop", folder], capture_output=True, text=True, check=True, timeout=60)
+        assert stopped.stdout == f"{folder}: stopped\n"
+        said = process.communicate(timeout=30)[0]
+        assert process.returncode == 130, said
+        assert f"jackpot stop; stopped; everything finished is kept. To go on: jackpot run {folder}/spec.yaml" in said
+
+    # to its end, here: nothing that was trained is trained again
     assert 0 < trained(folder) < EPOCHS
     assert run(spec, out=folder, console=Console(file=io.StringIO())).exit_code == 0
     assert steady(folder).equals(steady(calm))
     assert trained(folder) == EPOCHS
-
-
-def test_ctrl_c_leaves_within_five_seconds_and_loses_nothing(calm, spec, started):
-    process, folder = started
-    assert len(alive(process.pid)) > 3  # Ray's processes and the workers belong to the session
-    before = time.monotonic()
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of its foreground group
-    said = process.communicate(timeout=30)[0]
-    assert time.monotonic() - before < 5, said
-    assert process.returncode == 130, said
-    assert f"To go on: jackpot run {folder}/spec.yaml --out {folder}" in said
-    assert "Traceback" not in said
-    everyone_has_left(process.pid)
-    finishes_as_if_undisturbed(spec, folder, calm)
-
-
-def test_jackpot_stop_ends_it_from_another_process(calm, spec, started):
-    process, folder = started
-    stopped = subprocess.run([JACKPOT, "stop", folder], capture_output=True, text=True, check=True, timeout=60)
-    assert stopped.stdout == f"{folder}: stopped\n"
-    said = process.communicate(timeout=30)[0]
-    assert process.returncode == 130, said
-    assert f"jackpot stop; stopped; everything finished is kept. To go on: jackpot run {folder}/spec.yaml" in said
-    everyone_has_left(process.pid)
-    finishes_as_if_undisturbed(spec, folder, calm)

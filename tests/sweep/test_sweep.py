@@ -180,7 +180,7 @@ def test_failing_trials_do_not_stop_the_others_and_are_tried_again(tmp_path, plu
     assert trained(folder) == before + 2
 
 
-def test_too_many_failures_stop_the_sweep(tmp_path):
+def test_too_many_failures_stop_the_sweep(tmp_path, plugin):
     folder = SweepFolder(tmp_path / "many")
     spec = load({**SPEC, "methods": ["broken"], "seeds": [0, 1, 2], "failures": {"max_failed_trials": 1}}).require()
     driver = Driver(spec, folder, make_plan(spec), Console(file=io.StringIO()))
@@ -221,14 +221,14 @@ def test_tickets_alone_are_kept(tmp_path, calm):
     assert steady(folder).equals(steady(calm))
 
 
-def test_a_second_driver_is_refused(tmp_path):
+def test_a_second_driver_is_refused(tmp_path, plugin):
     folder = SweepFolder(tmp_path / "driven")
     folder.prepare()
     with folder.driving(), pytest.raises(FolderError, match=rf"process {os.getpid()} on .*jackpot stop"):
         sweep(folder.path)
 
 
-def test_one_method_alone_until_time_is_up(tmp_path):
+def test_one_method_alone_until_time_is_up(tmp_path, plugin):
     spec = {**SPEC, "recipe": {"epochs": 400}}
     folder, said = tmp_path / "hours", Console(file=io.StringIO())
     outcome = run(spec, out=folder, only="dense", hours=12 / 3600, console=said)

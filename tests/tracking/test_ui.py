@@ -13,6 +13,7 @@ import pytest
 from fake_sweeps import add, assert_complete
 
 from orchestrator.spec.models import Tracking
+from orchestrator.tracking import ui
 from orchestrator.tracking.follower import Follower
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.tracking.ui import free_port, serve, server
@@ -36,10 +37,31 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_port_that_is_taken_while_the_server_starts_is_not_mistaken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        choices = iter([taken, _some_port()])
+        monkeypatch.setattr(ui, "free_port", lambda *_: next(choices))
+        with server(f"sqlite:///{tmp_path}/server.db", None, "127.0.0.1", None) as (base, process):
+            assert not base.endswith(f":{taken}")
+            with urllib.request.urlopen(f"{base}/health") as answer:
+                assert answer.read() == b"OK"
+            assert process.poll() is None
+
+
+def _some_port() -> int:
+    """A port of the kernel's choice: other tests that run now get others."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+@pytest.mark.slow
 def test_a_server_that_was_down_is_caught_up_with(make_sweep: Make, tmp_path: Path) -> None:
     folder, said = make_sweep(2), []
     add(folder, "failed", "failed")
-    port = free_port("127.0.0.1", None)
+    port = _some_port()
     tracking = Tracking(uri=f"http://127.0.0.1:{port}")
     follower = Follower(folder, "tiny", tracking, said.append, interval=0.1)
     with server(f"sqlite:///{tmp_path}/server.db", None, "127.0.0.1", port) as (base, _):
@@ -66,12 +88,14 @@ def test_serving_a_sweep_until_interrupted(make_sweep: Make) -> None:
     )
     command = [sys.executable, "-c", program, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        base, run = process.stdout.readline().split()[0].split("/#/")
-        before = _children(process.pid)
-        with urllib.request.urlopen(f"{base}/get-artifact?path=spec.yaml&run_uuid={run.split('/')[-1]}") as answer:
-            assert answer.read() == b"name: tiny\n"
-        process.send_signal(signal.SIGINT)
+        try:
+            assert process.stdout is not None
+            base, run = process.stdout.readline().split()[0].split("/#/")
+            before = _children(process.pid)
+            with urllib.request.urlopen(f"{base}/get-artifact?path=spec.yaml&run_uuid={run.split('/')[-1]}") as answer:
+                assert answer.read() == b"name: tiny\n"
+        finally:
+            process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
     assert len(before) >= 1
     assert not [pid for pid in before if Path(f"/proc/{pid}").exists()]
