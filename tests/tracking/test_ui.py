@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -38,13 +39,13 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_port_that_is_taken_while_the_server_starts_is_not_mistaken_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         choices = iter([taken, _some_port()])
         monkeypatch.setattr(ui, "free_port", lambda *_: next(choices))
-        with server(f"sqlite:///{tmp_path}/server.db", None, "127.0.0.1", None) as (base, process):
+        with server(f"sqlite:///{empty_database}", None, "127.0.0.1", None) as (base, process):
             assert not base.endswith(f":{taken}")
             with urllib.request.urlopen(f"{base}/health") as answer:
                 assert answer.read() == b"OK"
@@ -58,12 +59,13 @@ def _some_port() -> int:
 
 
 @pytest.mark.slow
-def test_a_server_that_was_down_is_caught_up_with(make_sweep: Make, tmp_path: Path) -> None:
+def test_a_server_that_was_down_is_caught_up_with(make_sweep: Make, empty_database: Path, tmp_path: Path) -> None:
     folder, said = make_sweep(2), []
     add(folder, "failed", "failed")
     port = _some_port()
     tracking = Tracking(uri=f"http://127.0.0.1:{port}")
     follower = Follower(folder, "tiny", tracking, said.append, interval=0.1)
+    shutil.copy(empty_database, tmp_path / "server.db")
     with server(f"sqlite:///{tmp_path}/server.db", None, "127.0.0.1", port) as (base, _):
         assert len(said) == 1
         assert follower.close(30) is None
