@@ -1,4 +1,4 @@
-"""A trial from plan to result: metrics by hand, the ticket's file, and every way a trial can end."""
+"""A trial from plan to result: metrics by hand, the ticket's file, and what trials cost."""
 
 from __future__ import annotations
 
@@ -13,46 +13,18 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from trial_runs import only, run, run_all
 
 from orchestrator.api import load_ticket
-from orchestrator.engine import bench as bench_module
-from orchestrator.engine.bench import Stopped, Watch
-from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.nets import build
-from orchestrator.engine.plan import Plan, Planned, make_plan
-from orchestrator.engine.results import METRICS, planned_results, results, run_status, write_csv
+from orchestrator.engine.plan import make_plan
+from orchestrator.engine.results import METRICS
 from orchestrator.engine.setting import Setting
-from orchestrator.engine.train import Trainer
-from orchestrator.engine.trial import run_trial
 from orchestrator.spec.models import Spec
 
 MakeSpec = Callable[..., Spec]
 PluginWriter = Callable[..., str]
-Result = dict[str, Any]
-
-
-def _run(folder: SweepFolder, plan: Plan, planned: Planned, spec: Spec, **watch: Any) -> Result:
-    setting = Setting(spec, planned.trial.model)
-    around = Watch(trial=planned.id, **{**plan.instructions(planned), **watch})
-    return run_trial(folder, setting, planned.trial, planned.chain.key, around)
-
-
-def _run_all(folder: SweepFolder, spec: Spec, **watch: Any) -> dict[str, Result]:
-    plan = make_plan(spec)
-    write_sealed(folder.path / "plan.json", plan.summary(lambda key: False, {}))
-    return {planned.id: _run(folder, plan, planned, spec, **watch) for planned in plan.planned}
-
-
-def _only(found: dict[str, Result]) -> Result:
-    (result,) = found.values()
-    return result
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> SweepFolder:
-    return SweepFolder(tmp_path / "sweep")
-
 
 # What a result says
 
@@ -61,7 +33,7 @@ def test_a_finished_trials_metrics_by_hand(make_spec: MakeSpec, folder: SweepFol
     """convnet at width 0.25: channels 4, 8, 16, so 36 + 288 + 1,152 + 160 = 1,636 prunable weights; biases 10 and
     batch norm 2 x (4 + 8 + 16) = 56 more. MACs of an 8x8 image: 36 x 64 + 288 x 64 + 1,152 x 16 + 160."""
     spec = make_spec(methods=[{"name": "random", "ratio": "uniform"}])
-    result = _only(_run_all(folder, spec))
+    result = only(run_all(folder, spec))
     assert result["status"] == "done"
     assert result["error"] is None
     kept = {layer["name"]: layer["kept"] for layer in result["layers"]}
@@ -86,7 +58,7 @@ def test_accuracy_is_measured_on_the_test_images_with_the_tickets_weights(
     make_spec: MakeSpec, folder: SweepFolder
 ) -> None:
     spec = make_spec(recipe={"epochs": 6, "batch": 64}, methods=["dense"])
-    (trial, result), *_ = _run_all(folder, spec).items()
+    (trial, result), *_ = run_all(folder, spec).items()
     setting = Setting(spec, spec.model[0])
     net = build(spec.model[0], 10, (1, 8, 8), 0)
     net.load_state_dict(load_ticket(folder.trial(trial)).weights)
@@ -105,7 +77,7 @@ def test_accuracy_is_measured_on_the_test_images_with_the_tickets_weights(
 
 def test_a_result_says_what_it_is_of(make_spec: MakeSpec, folder: SweepFolder) -> None:
     spec = make_spec(methods=[{"name": "random", "ratio": ["smart", "erk"]}], seeds=[4])
-    found = _run_all(folder, spec)
+    found = run_all(folder, spec)
     plan = make_plan(spec)
     for trial, result in found.items():
         assert folder.result(trial) == result
@@ -133,7 +105,7 @@ def test_a_layer_without_weights_is_named(make_spec: MakeSpec, folder: SweepFold
             def find(self, bench):
                 return Ticket(bench.initialise(), bench.compute(masks, keep=164))
     """)
-    result = _only(_run_all(folder, make_spec(methods=[name])))
+    result = only(run_all(folder, make_spec(methods=[name])))
     assert result["status"] == "done"
     assert [layer["kept"] for layer in result["layers"]] == [36, 128, 0, 0]
     assert result["collapsed"] == ["conv3", "fc"]
@@ -144,7 +116,7 @@ def test_a_layer_without_weights_is_named(make_spec: MakeSpec, folder: SweepFold
 
 def test_a_tickets_file_holds_masks_start_and_trained_weights(make_spec: MakeSpec, folder: SweepFolder) -> None:
     spec = make_spec(methods=[{"name": "lottery", "one_shot": True, "rewind_to": "3it"}])
-    (trial, result), *_ = _run_all(folder, spec).items()
+    (trial, result), *_ = run_all(folder, spec).items()
     ticket = load_ticket(folder.trial(trial))
     assert {name: int(mask.sum()) for name, mask in ticket.masks.items()} == {
         layer["name"]: layer["kept"] for layer in result["layers"]
@@ -171,7 +143,7 @@ def test_what_is_no_ticket_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_stage_is_no_ticket(make_spec: MakeSpec, folder: SweepFolder) -> None:
-    _run_all(folder, make_spec())
+    run_all(folder, make_spec())
     key = folder.store.stages()[0]
     with pytest.raises(ValueError, match="not a Jackpot ticket"):
         load_ticket(folder.store.path(key) / "data.safetensors")
@@ -190,7 +162,7 @@ def test_epochs_new_of_all_trials_add_up_to_the_plans_distinct_epochs(make_spec:
     plan = make_plan(spec)
     assert plan.epochs_distinct < plan.epochs_requested
     planned = list(reversed(plan.planned))
-    found = [_run(folder, plan, each, spec) for each in planned]
+    found = [run(folder, plan, each, spec) for each in planned]
     assert {result["status"] for result in found} == {"done"}
     new = sum(Fraction(result["metrics"]["cost/epochs_new"]).limit_denominator(6) for result in found)
     assert float(new) == pytest.approx(plan.epochs_distinct, abs=1e-12)
@@ -202,8 +174,8 @@ def test_epochs_new_of_all_trials_add_up_to_the_plans_distinct_epochs(make_spec:
 def test_a_trial_that_runs_again_computes_nothing_and_says_the_same(make_spec: MakeSpec, folder: SweepFolder) -> None:
     spec = make_spec(methods=["lottery"], sparsities=[0.36])
     told: list[dict[str, Any]] = []
-    first = _only(_run_all(folder, spec))
-    again = _only(_run_all(folder, spec, tell=told.append))
+    first = only(run_all(folder, spec))
+    again = only(run_all(folder, spec, tell=told.append))
     assert told == []
     differing = {"started", "ended", "waited_seconds"}
     assert {k: v for k, v in first.items() if k not in differing} == {
@@ -212,152 +184,8 @@ def test_a_trial_that_runs_again_computes_nothing_and_says_the_same(make_spec: M
 
 
 def test_an_extended_sweep_trains_only_what_is_new(make_spec: MakeSpec, folder: SweepFolder) -> None:
-    _run_all(folder, make_spec(methods=["lottery"], sparsities=[0.36]))
+    run_all(folder, make_spec(methods=["lottery"], sparsities=[0.36]))
     told: list[dict[str, Any]] = []
-    found = _run_all(folder, make_spec(methods=["lottery"], sparsities=[0.36, 0.488]), tell=told.append)
+    found = run_all(folder, make_spec(methods=["lottery"], sparsities=[0.36, 0.488]), tell=told.append)
     assert len(found) == 2
     assert sum(event.get("steps", 0) for event in told) == 2 * 6
-
-
-# Ways to end
-
-
-def _plugin_that(body: str) -> str:
-    return f"""
-        def masks(bench):
-            {body}
-
-        class Plugin(Method):
-            def find(self, bench):
-                return Ticket(bench.initialise(), bench.compute(masks))
-    """
-
-
-@pytest.mark.parametrize(
-    ("body", "kind", "message"),
-    [
-        ("raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 3 GiB')", "OutOfMemoryError", "3 GiB"),
-        ("raise MemoryError('no memory')", "MemoryError", "no memory"),
-        ("return [][0]", "IndexError", "list index out of range"),
-        ("return bench.scoring_batch(10000)", "DataError", "ask for fewer a class"),
-    ],
-)
-def test_a_method_that_raises_is_recorded_with_its_stage(
-    make_spec: MakeSpec, folder: SweepFolder, plugin: PluginWriter, body: str, kind: str, message: str
-) -> None:
-    name = plugin(_plugin_that(body))
-    spec = make_spec(methods=[name])
-    result = _only(_run_all(folder, spec))
-    assert result["status"] == "failed"
-    assert result["error"]["type"] == kind
-    assert message in result["error"]["message"]
-    assert f"{name}.py" in result["error"]["traceback"]
-    (planned,) = make_plan(spec).planned
-    assert result["failed_stage"] == planned.chain.requests[1].key
-    assert result["metrics"] == {}
-    assert folder.result(result["trial"]) == result
-
-
-def test_a_failed_trials_neighbour_is_blocked(make_spec: MakeSpec, folder: SweepFolder, plugin: PluginWriter) -> None:
-    name = plugin("""
-        from pydantic import Field
-        from methods.method import Options
-
-        def masks(bench):
-            raise RuntimeError("once is enough")
-
-        class Plugin(Method):
-            class Options(Options):
-                x: int = 0
-
-            def find(self, bench):
-                return Ticket(bench.initialise(), bench.compute(masks))
-    """)
-    first, second = _run_all(folder, make_spec(methods=[{"name": name, "x": [1, 2]}])).values()
-    assert first["status"] == "failed"
-    assert second["status"] == "blocked"
-    assert second["blocked_by"] == first["trial"]
-
-
-def test_a_method_that_misses_the_budget_fails(make_spec: MakeSpec, folder: SweepFolder, plugin: PluginWriter) -> None:
-    name = plugin(_plugin_that("return {l.name: torch.ones(l.shape, dtype=torch.bool) for l in bench.layers}"))
-    result = _only(_run_all(folder, make_spec(methods=[name])))
-    assert result["status"] == "failed"
-    assert result["error"]["type"] == "AssertionError"
-    assert result["error"]["message"] == "the ticket keeps 1636 weights where sparsity 0.9 keeps 164"
-
-
-def test_removed_weights_that_trained_fail_the_trial(
-    make_spec: MakeSpec, folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bench_module, "Trainer", lambda *args: Trainer(*args[:6]))  # forgets the masks
-    result = _only(_run_all(folder, make_spec()))
-    assert result["status"] == "failed"
-    assert result["error"]["message"] == "removed weights of layer 'conv1' are not zero after training"
-
-
-def test_the_reference_variant_may_keep_a_weight_a_layer_less(make_spec: MakeSpec, folder: SweepFolder) -> None:
-    result = _only(_run_all(folder, make_spec(methods=[{"name": "random", "variant": "reference"}])))
-    assert result["status"] == "done"
-    assert 160 <= sum(layer["kept"] for layer in result["layers"]) <= 164
-
-
-def test_a_divergence_is_a_result(make_spec: MakeSpec, folder: SweepFolder) -> None:
-    result = _only(_run_all(folder, make_spec(recipe={"lr": 1e30})))
-    assert result["status"] == "diverged"
-    assert result["error"]["type"] == "Diverged"
-    assert "not finite at step" in result["error"]["message"]
-    assert result["metrics"] == {}
-
-
-def test_a_stopped_trial_leaves_no_result(make_spec: MakeSpec, folder: SweepFolder) -> None:
-    spec = make_spec()
-    plan = make_plan(spec)
-    with pytest.raises(Stopped):
-        _run(folder, plan, plan.planned[0], spec, stopping=lambda: True)
-    assert folder.results() == {}
-
-
-def test_a_gpu_that_is_not_there_fails_the_trial(
-    make_spec: MakeSpec, folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    result = _only(_run_all(folder, make_spec(resources={"gpu": 1})))
-    assert result["status"] == "failed"
-    assert result["error"]["message"] == "resources.gpu asks for a GPU and torch sees none here; set resources.gpu to 0"
-
-
-# The table
-
-
-def test_the_table_has_a_row_for_every_planned_trial(
-    make_spec: MakeSpec, folder: SweepFolder, plugin: PluginWriter
-) -> None:
-    name = plugin(_plugin_that("raise ValueError('a, b')"))
-    spec = make_spec(methods=["random", name], seeds=[0, 1])
-    _run_all(folder, spec)
-    assert run_status(folder) == "FAILED"
-    trial = next(trial for trial in folder.trials() if "random" in trial)
-    (folder.trial(trial) / "result.json").unlink()
-    assert run_status(folder) == "KILLED"
-    table = results(folder)
-    assert list(table["trial"]) == sorted(table["trial"])
-    assert list(table["status"]).count("missing") == 1
-    assert set(table.loc[table["method"] == name, "error"]) == {"ValueError: a, b"}
-    path = write_csv(folder)
-    lines = path.read_text().splitlines()
-    assert len(lines) == 5
-    assert lines[0] == (
-        "trial,status,model,method,label,options,sparsity,seed,data,key," + ",".join(METRICS) + ",collapsed,error,"
-        "blocked_by,started,ended,waited_seconds,host"
-    )
-
-
-def test_a_result_of_an_earlier_plan_does_not_count(make_spec: MakeSpec, folder: SweepFolder) -> None:
-    _run_all(folder, make_spec())
-    assert run_status(folder) == "FINISHED"
-    changed = make_plan(make_spec(recipe={"lr": 0.01}))
-    write_sealed(folder.path / "plan.json", changed.summary(lambda key: False, {}))
-    ((_, result),) = planned_results(folder)
-    assert result is None
-    assert run_status(folder) == "KILLED"

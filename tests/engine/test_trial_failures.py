@@ -1,0 +1,164 @@
+"""Every way a trial can end, and the table of all trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from trial_runs import only, run, run_all
+
+from orchestrator.engine import bench as bench_module
+from orchestrator.engine.bench import Stopped
+from orchestrator.engine.files import write_sealed
+from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.plan import make_plan
+from orchestrator.engine.results import METRICS, planned_results, results, run_status, write_csv
+from orchestrator.engine.train import Trainer
+from orchestrator.spec.models import Spec
+
+MakeSpec = Callable[..., Spec]
+PluginWriter = Callable[..., str]
+
+# Ways to end
+
+
+def _plugin_that(body: str) -> str:
+    return f"""
+        def masks(bench):
+            {body}
+
+        class Plugin(Method):
+            def find(self, bench):
+                return Ticket(bench.initialise(), bench.compute(masks))
+    """
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        ("raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 3 GiB')", "OutOfMemoryError", "3 GiB"),
+        ("raise MemoryError('no memory')", "MemoryError", "no memory"),
+        ("return [][0]", "IndexError", "list index out of range"),
+        ("return bench.scoring_batch(10000)", "DataError", "ask for fewer a class"),
+    ],
+)
+def test_a_method_that_raises_is_recorded_with_its_stage(
+    make_spec: MakeSpec, folder: SweepFolder, plugin: PluginWriter, body: str, kind: str, message: str
+) -> None:
+    name = plugin(_plugin_that(body))
+    spec = make_spec(methods=[name])
+    result = only(run_all(folder, spec))
+    assert result["status"] == "failed"
+    assert result["error"]["type"] == kind
+    assert message in result["error"]["message"]
+    assert f"{name}.py" in result["error"]["traceback"]
+    (planned,) = make_plan(spec).planned
+    assert result["failed_stage"] == planned.chain.requests[1].key
+    assert result["metrics"] == {}
+    assert folder.result(result["trial"]) == result
+
+
+def test_a_failed_trials_neighbour_is_blocked(make_spec: MakeSpec, folder: SweepFolder, plugin: PluginWriter) -> None:
+    name = plugin("""
+        from pydantic import Field
+        from methods.method import Options
+
+        def masks(bench):
+            raise RuntimeError("once is enough")
+
+        class Plugin(Method):
+            class Options(Options):
+                x: int = 0
+
+            def find(self, bench):
+                return Ticket(bench.initialise(), bench.compute(masks))
+    """)
+    first, second = run_all(folder, make_spec(methods=[{"name": name, "x": [1, 2]}])).values()
+    assert first["status"] == "failed"
+    assert second["status"] == "blocked"
+    assert second["blocked_by"] == first["trial"]
+
+
+def test_a_method_that_misses_the_budget_fails(make_spec: MakeSpec, folder: SweepFolder, plugin: PluginWriter) -> None:
+    name = plugin(_plugin_that("return {l.name: torch.ones(l.shape, dtype=torch.bool) for l in bench.layers}"))
+    result = only(run_all(folder, make_spec(methods=[name])))
+    assert result["status"] == "failed"
+    assert result["error"]["type"] == "AssertionError"
+    assert result["error"]["message"] == "the ticket keeps 1636 weights where sparsity 0.9 keeps 164"
+
+
+def test_removed_weights_that_trained_fail_the_trial(
+    make_spec: MakeSpec, folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_module, "Trainer", lambda *args: Trainer(*args[:6]))  # forgets the masks
+    result = only(run_all(folder, make_spec()))
+    assert result["status"] == "failed"
+    assert result["error"]["message"] == "removed weights of layer 'conv1' are not zero after training"
+
+
+def test_the_reference_variant_may_keep_a_weight_a_layer_less(make_spec: MakeSpec, folder: SweepFolder) -> None:
+    result = only(run_all(folder, make_spec(methods=[{"name": "random", "variant": "reference"}])))
+    assert result["status"] == "done"
+    assert 160 <= sum(layer["kept"] for layer in result["layers"]) <= 164
+
+
+def test_a_divergence_is_a_result(make_spec: MakeSpec, folder: SweepFolder) -> None:
+    result = only(run_all(folder, make_spec(recipe={"lr": 1e30})))
+    assert result["status"] == "diverged"
+    assert result["error"]["type"] == "Diverged"
+    assert "not finite at step" in result["error"]["message"]
+    assert result["metrics"] == {}
+
+
+def test_a_stopped_trial_leaves_no_result(make_spec: MakeSpec, folder: SweepFolder) -> None:
+    spec = make_spec()
+    plan = make_plan(spec)
+    with pytest.raises(Stopped):
+        run(folder, plan, plan.planned[0], spec, stopping=lambda: True)
+    assert folder.results() == {}
+
+
+def test_a_gpu_that_is_not_there_fails_the_trial(
+    make_spec: MakeSpec, folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = only(run_all(folder, make_spec(resources={"gpu": 1})))
+    assert result["status"] == "failed"
+    assert result["error"]["message"] == "resources.gpu asks for a GPU and torch sees none here; set resources.gpu to 0"
+
+
+# The table
+
+
+def test_the_table_has_a_row_for_every_planned_trial(
+    make_spec: MakeSpec, folder: SweepFolder, plugin: PluginWriter
+) -> None:
+    name = plugin(_plugin_that("raise ValueError('a, b')"))
+    spec = make_spec(methods=["random", name], seeds=[0, 1])
+    run_all(folder, spec)
+    assert run_status(folder) == "FAILED"
+    trial = next(trial for trial in folder.trials() if "random" in trial)
+    (folder.trial(trial) / "result.json").unlink()
+    assert run_status(folder) == "KILLED"
+    table = results(folder)
+    assert list(table["trial"]) == sorted(table["trial"])
+    assert list(table["status"]).count("missing") == 1
+    assert set(table.loc[table["method"] == name, "error"]) == {"ValueError: a, b"}
+    path = write_csv(folder)
+    lines = path.read_text().splitlines()
+    assert len(lines) == 5
+    assert lines[0] == (
+        "trial,status,model,method,label,options,sparsity,seed,data,key," + ",".join(METRICS) + ",collapsed,error,"
+        "blocked_by,started,ended,waited_seconds,host"
+    )
+
+
+def test_a_result_of_an_earlier_plan_does_not_count(make_spec: MakeSpec, folder: SweepFolder) -> None:
+    run_all(folder, make_spec())
+    assert run_status(folder) == "FINISHED"
+    changed = make_plan(make_spec(recipe={"lr": 0.01}))
+    write_sealed(folder.path / "plan.json", changed.summary(lambda key: False, {}))
+    ((_, result),) = planned_results(folder)
+    assert result is None
+    assert run_status(folder) == "KILLED"
