@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from orchestrator.spec.loading import Loaded
-    from orchestrator.sweep.driver import Outcome
+    from orchestrator.sweep.outcome import Outcome
 
 
 def folder_for(spec: Spec, out: str | os.PathLike | None = None) -> SweepFolder:
@@ -32,11 +32,11 @@ def run(
     **options: Any,
 ) -> Outcome:
     """Run or resume a sweep: a spec's path, the name of one that comes with Jackpot, a dict or a Spec.
-    `options` are those of `orchestrator.sweep.driver.run_sweep` (only, address, hours, console). Raises SpecError
+    `options` are those of `orchestrator.sweep.run.run_sweep` (only, address, hours, console). Raises SpecError
     with all that is wrong with the spec, FolderError where its folder cannot be used."""
     from orchestrator.spec.loading import load
     from orchestrator.spec.problems import SpecError
-    from orchestrator.sweep.driver import run_sweep
+    from orchestrator.sweep.run import run_sweep
 
     loaded = load(spec, overrides)
     if lines := faults(loaded):

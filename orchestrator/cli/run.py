@@ -38,7 +38,7 @@ def _dry_run(spec: object, out: str | None, only: str | None, json: bool) -> Non
     from orchestrator.api import folder_for
     from orchestrator.engine.plan import make_plan
     from orchestrator.spec.models import Spec
-    from orchestrator.sweep.driver import FINAL, finished
+    from orchestrator.sweep.outcome import FINAL, finished
 
     assert isinstance(spec, Spec)
     folder = folder_for(spec, out)
@@ -65,7 +65,7 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
     from orchestrator.engine.results import results
     from orchestrator.report.table import accuracy_tables
     from orchestrator.spec.models import Spec
-    from orchestrator.sweep.driver import resume_hint
+    from orchestrator.sweep.outcome import resume_hint
 
     assert isinstance(spec, Spec)
     console = Console()

@@ -1,81 +1,30 @@
-"""The driver of a sweep: plans it, runs on Ray Tune what has no result yet, and says how it ended."""
+"""The driver of a sweep: runs on Ray Tune what has no result yet, and counts what fails."""
 
 from __future__ import annotations
 
-import logging
 import os
-import shlex
-import signal
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 
-from orchestrator.engine.files import write_sealed, write_text
+from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SweepFolder
-from orchestrator.engine.plan import Plan, Planned, make_plan
-from orchestrator.engine.results import write_csv
+from orchestrator.engine.plan import Plan, Planned
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import blank_result
-from orchestrator.spec.loading import dump
-from orchestrator.spec.models import ImageFolder, Spec
-from orchestrator.sweep.collect import collect
+from orchestrator.spec.models import Spec
+from orchestrator.sweep.outcome import FINAL, finished, resume_hint
 from orchestrator.sweep.progress import Progress
 from orchestrator.sweep.schedule import Schedule
+from orchestrator.sweep.session import interrupts, ray_session
 
-log = logging.getLogger(__name__)
-
-FINAL = ("done", "diverged")
-"""Results that stand; a failed or blocked trial is run again by the next run."""
 STOP_SECONDS = 3.5
 """How long workers get to keep their checkpoints before the driver leaves all the same."""
-TRACKING_SECONDS = 60.0
-"""How long the last results may take to reach MLflow; what is late is brought by `jackpot sync`."""
-
-
-@dataclass
-class Outcome:
-    """How a run ended."""
-
-    folder: Path
-    plan: Plan
-    statuses: dict[str, str] = field(default_factory=dict)
-    """Planned trial -> status of its result, "missing" where there is none."""
-    stopped: str | None = None
-    """Why the run ended early, if it did."""
-    interrupted: bool = False
-    """Whether that was on request, rather than for too many failures."""
-    tracking: str | None = None
-    """What to do about tracking that lags behind, if it does."""
-
-    @property
-    def exit_code(self) -> int:
-        """0 if every planned trial has a result that stands, 130 if stopped on request, else 1."""
-        if all(status in FINAL for status in self.statuses.values()):
-            return 0
-        return 130 if self.interrupted else 1
-
-    @property
-    def run_status(self) -> str:
-        """MLflow's word for how the sweep ended."""
-        return {0: "FINISHED", 1: "FAILED", 130: "KILLED"}[self.exit_code]
-
-
-def finished(folder: SweepFolder, plan: Plan) -> dict[str, str]:
-    """The planned trials whose result on disk is valid, with its status."""
-    found = {}
-    for planned in plan.planned:
-        result = folder.result(planned.id)
-        if result is not None and result["key"] == planned.chain.key:
-            found[planned.id] = result["status"]
-    return found
 
 
 class Driver:
@@ -103,7 +52,7 @@ class Driver:
             deadline.daemon = True
             deadline.start()
         try:
-            with _interrupts(self.interrupt), _ray(address), self.progress:
+            with interrupts(self.interrupt), ray_session(address), self.progress:
                 self._fit()
         finally:
             if deadline:
@@ -229,104 +178,3 @@ class Driver:
             print(resume_hint(self.folder), flush=True)
         finally:
             os._exit(130)  # Ray's processes end with the driver that started them
-
-
-def resume_hint(folder: SweepFolder) -> str:
-    """How to go on with a sweep that was stopped."""
-    again = shlex.join(["jackpot", "run", str(folder.path / "spec.yaml"), "--out", str(folder.path)])
-    return f"stopped; everything finished is kept. To go on: {again}"
-
-
-@contextmanager
-def _interrupts(handler: Any) -> Iterator[None]:
-    """Call `handler` on Ctrl-C and on SIGTERM instead of raising, where this is the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: handler()) for number in signals}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
-@contextmanager
-def _ray(address: str | None) -> Iterator[None]:
-    """A Ray cluster: the one at `address`, the one this process is connected to, or one started here."""
-    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # Tune says nothing: progress is ours
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is ours
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # results are our own files
-    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "1000000000"  # Tune's snapshots are never restored
-    import ray
-
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a worker's death is told in our own words
-    if ray.is_initialized():
-        yield
-        return
-    ray.init(
-        address=address or "local",
-        include_dashboard=False if address is None else None,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def anchored(spec: Spec) -> Spec:
-    """The spec with its paths made absolute: workers, and whoever resumes the sweep, may stand elsewhere."""
-    changes: dict[str, Any] = {
-        "model": [
-            model.model_copy(update={"weights": str(Path(model.weights).absolute())})
-            if model.weights and Path(model.weights).exists()
-            else model
-            for model in spec.model
-        ]
-    }
-    if isinstance(spec.data, ImageFolder):
-        changes["data"] = spec.data.model_copy(update={"root": str(Path(spec.data.root).expanduser().absolute())})
-    return spec.model_copy(update=changes)
-
-
-def run_sweep(
-    spec: Spec,
-    folder: SweepFolder,
-    *,
-    only: str | None = None,
-    address: str | None = None,
-    hours: float | None = None,
-    console: Console | None = None,
-) -> Outcome:
-    """Run or resume a sweep in its folder. Raises SpecError, FolderError, DataError or ModelError before anything
-    is run where that cannot work."""
-    from orchestrator.tracking import Follower
-
-    console = console or Console(stderr=True)
-    spec = anchored(spec)
-    whole = make_plan(spec)
-    plan = whole.only(only)
-    folder.prepare()
-    with folder.driving():
-        write_text(folder.path / "spec.yaml", dump(spec))
-        write_sealed(folder.path / "plan.json", whole.summary(folder.store.has, []))
-        driver = Driver(spec, folder, plan, console)
-        follower = None
-        if spec.tracking.enabled:
-            follower = Follower(folder.path, spec.name, spec.tracking, say=driver.progress.say)
-        try:
-            driver.run(address, hours)
-        finally:
-            found = finished(folder, plan)
-            statuses = {planned.id: found.get(planned.id, "missing") for planned in plan.planned}
-            outcome = Outcome(folder.path, plan, statuses, driver.stopped, driver.interrupted)
-            write_csv(folder)
-            if follower:
-                outcome.tracking = follower.close(TRACKING_SECONDS, outcome.run_status)
-        if spec.keep == "tickets" and outcome.exit_code == 0:
-            collect(folder)
-    return outcome

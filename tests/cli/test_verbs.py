@@ -224,7 +224,7 @@ def copied(here, tmp_path):
 
 
 def test_run_on_a_finished_sweep_trains_nothing_and_starts_no_ray(copied, monkeypatch):
-    monkeypatch.setattr(driver, "_ray", lambda *_: pytest.fail("Ray is started"))
+    monkeypatch.setattr(driver, "ray_session", lambda *_: pytest.fail("Ray is started"))
     (copied.parent / "small.yaml").write_text(json.dumps({**SPEC, "tracking": {"enabled": False}}))
     shown = jackpot("run", str(copied.parent / "small.yaml"), "--out", str(copied))
     assert shown.exit_code == 0, shown.stderr

@@ -1,0 +1,57 @@
+"""What a run of a sweep leaves: which results stand, how it ended, and how to go on."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.plan import Plan
+
+FINAL = ("done", "diverged")
+"""Results that stand; a failed or blocked trial is run again by the next run."""
+
+
+@dataclass
+class Outcome:
+    """How a run ended."""
+
+    folder: Path
+    plan: Plan
+    statuses: dict[str, str] = field(default_factory=dict)
+    """Planned trial -> status of its result, "missing" where there is none."""
+    stopped: str | None = None
+    """Why the run ended early, if it did."""
+    interrupted: bool = False
+    """Whether that was on request, rather than for too many failures."""
+    tracking: str | None = None
+    """What to do about tracking that lags behind, if it does."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 if every planned trial has a result that stands, 130 if stopped on request, else 1."""
+        if all(status in FINAL for status in self.statuses.values()):
+            return 0
+        return 130 if self.interrupted else 1
+
+    @property
+    def run_status(self) -> str:
+        """MLflow's word for how the sweep ended."""
+        return {0: "FINISHED", 1: "FAILED", 130: "KILLED"}[self.exit_code]
+
+
+def finished(folder: SweepFolder, plan: Plan) -> dict[str, str]:
+    """The planned trials whose result on disk is valid, with its status."""
+    found = {}
+    for planned in plan.planned:
+        result = folder.result(planned.id)
+        if result is not None and result["key"] == planned.chain.key:
+            found[planned.id] = result["status"]
+    return found
+
+
+def resume_hint(folder: SweepFolder) -> str:
+    """How to go on with a sweep that was stopped."""
+    again = shlex.join(["jackpot", "run", str(folder.path / "spec.yaml"), "--out", str(folder.path)])
+    return f"stopped; everything finished is kept. To go on: {again}"
