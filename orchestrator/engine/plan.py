@@ -173,10 +173,13 @@ class Plan:
         """Epochs of training that the sweep really consists of, every shared piece counted once."""
         return self.epochs_missing(lambda key: False)
 
-    def missing(self, has: Callable[[str], bool]) -> dict[str, tuple[Planned, Fraction]]:
-        """Training stages left to make, given which exist: stage -> a trial that needs it, and its epochs."""
+    def missing(self, has: Callable[[str], bool], done: Collection[str] = ()) -> dict[str, tuple[Planned, Fraction]]:
+        """Training stages left to make, given which exist and which trials are done (these need none of theirs
+        any more, as after `jackpot gc`): stage -> a trial that needs it, and its epochs."""
         found: dict[str, tuple[Planned, Fraction]] = {}
         for planned in self.planned:
+            if planned.id in done:
+                continue
             for run, (start, until) in _runs(planned.chain.trainings).items():
                 if has(training_key(run, until)):
                     continue
@@ -187,9 +190,9 @@ class Plan:
                     start = step
         return found
 
-    def epochs_missing(self, has: Callable[[str], bool]) -> float:
-        """Epochs left to train, given which stages exist."""
-        return float(sum(epochs for _, epochs in self.missing(has).values()))
+    def epochs_missing(self, has: Callable[[str], bool], done: Collection[str] = ()) -> float:
+        """Epochs left to train, given which stages exist and which trials are done."""
+        return float(sum(epochs for _, epochs in self.missing(has, done).values()))
 
     def instructions(self, planned: Planned) -> dict[str, Any]:
         """The part of the plan that a trial's bench needs: cuts and owners of its own trainings."""
@@ -205,7 +208,7 @@ class Plan:
             "stages": self.stages,
             "epochs_requested": self.epochs_requested,
             "epochs_distinct": self.epochs_distinct,
-            "epochs_to_train": self.epochs_missing(has),
+            "epochs_to_train": self.epochs_missing(has, done),
             "planned": [
                 {
                     "trial": planned.id,
