@@ -38,12 +38,11 @@ def _dry_run(spec: object, out: str | None, only: str | None, json: bool) -> Non
     from orchestrator.api import folder_for
     from orchestrator.engine.plan import make_plan
     from orchestrator.spec.models import Spec
-    from orchestrator.sweep.outcome import FINAL, finished
+    from orchestrator.sweep.outcome import resumed
 
     assert isinstance(spec, Spec)
     folder = folder_for(spec, out)
-    plan = make_plan(spec).only(only)
-    summary = plan.summary(folder.store.has, [t for t, s in finished(folder, plan).items() if s in FINAL])
+    summary = resumed(folder, make_plan(spec)).only(only).summary(folder.store.has)
     if json:
         print_json(summary)
         return

@@ -113,9 +113,16 @@ def _runs(trainings: Iterable[Request]) -> dict[str, tuple[int, int]]:
 class Plan:
     """All trials of a sweep in the order they will be started: the longest chain first."""
 
-    def __init__(self, planned: Iterable[Planned]) -> None:
+    def __init__(self, planned: Iterable[Planned], done: Collection[str] = ()) -> None:
         # stable: trials of equal length stay in the order written
         self.planned = sorted(planned, key=lambda planned: -planned.epochs)
+        self.done = frozenset(done)
+        """Trials with a result that stands: they need none of their stages any more, whether these still exist
+        or were dropped (`jackpot gc`)."""
+
+    def given(self, done: Collection[str]) -> Plan:
+        """The same plan where these trials are done."""
+        return Plan(self.planned, done)
 
     def only(self, method: str | None) -> Plan:
         """The plan of one method's trials alone (by its name or label). Raises SpecError where there are none."""
@@ -123,7 +130,7 @@ class Plan:
         if not chosen:
             labels = ", ".join(sorted({p.trial.arm.label for p in self.planned}))
             raise SpecError([f"--only {method}: no such method in this spec; it has: {labels}"])
-        return Plan(chosen)
+        return Plan(chosen, self.done)
 
     @cached_property
     def by_id(self) -> dict[str, Planned]:
@@ -141,9 +148,12 @@ class Plan:
 
     @cached_property
     def owners(self) -> dict[str, str]:
-        """Training stage -> the first trial, in the order of the plan, whose chain passes through it."""
+        """Training stage -> the trial whose cost it is if it is made now: the first one left, in the order of the
+        plan, whose chain passes through it."""
         owners: dict[str, str] = {}
         for planned in self.planned:
+            if planned.id in self.done:
+                continue
             for key in self.segments(planned):
                 owners.setdefault(key, planned.id)
         return owners
@@ -171,14 +181,13 @@ class Plan:
     @property
     def epochs_distinct(self) -> float:
         """Epochs of training that the sweep really consists of, every shared piece counted once."""
-        return self.epochs_missing(lambda key: False)
+        return Plan(self.planned).epochs_missing(lambda key: False)
 
-    def missing(self, has: Callable[[str], bool], done: Collection[str] = ()) -> dict[str, tuple[Planned, Fraction]]:
-        """Training stages left to make, given which exist and which trials are done (these need none of theirs
-        any more, as after `jackpot gc`): stage -> a trial that needs it, and its epochs."""
+    def missing(self, has: Callable[[str], bool]) -> dict[str, tuple[Planned, Fraction]]:
+        """Training stages left to make, given which exist: stage -> a trial that needs it, and its epochs."""
         found: dict[str, tuple[Planned, Fraction]] = {}
         for planned in self.planned:
-            if planned.id in done:
+            if planned.id in self.done:
                 continue
             for run, (start, until) in _runs(planned.chain.trainings).items():
                 if has(training_key(run, until)):
@@ -190,25 +199,25 @@ class Plan:
                     start = step
         return found
 
-    def epochs_missing(self, has: Callable[[str], bool], done: Collection[str] = ()) -> float:
-        """Epochs left to train, given which stages exist and which trials are done."""
-        return float(sum(epochs for _, epochs in self.missing(has, done).values()))
+    def epochs_missing(self, has: Callable[[str], bool]) -> float:
+        """Epochs left to train, given which stages exist."""
+        return float(sum(epochs for _, epochs in self.missing(has).values()))
 
     def instructions(self, planned: Planned) -> dict[str, Any]:
         """The part of the plan that a trial's bench needs: cuts and owners of its own trainings."""
         return {
             "cuts": {run: self.cuts[run] for run in _runs(planned.chain.trainings)},
-            "owners": {key: self.owners[key] for key in self.segments(planned)},
+            "owners": {key: self.owners[key] for key in self.segments(planned) if key in self.owners},
         }
 
-    def summary(self, has: Callable[[str], bool], done: Collection[str]) -> dict[str, Any]:
-        """What a dry run says. `done`: the trials that have a result that stands."""
+    def summary(self, has: Callable[[str], bool]) -> dict[str, Any]:
+        """What a dry run says."""
         return {
             "trials": len(self.planned),
             "stages": self.stages,
             "epochs_requested": self.epochs_requested,
             "epochs_distinct": self.epochs_distinct,
-            "epochs_to_train": self.epochs_missing(has, done),
+            "epochs_to_train": self.epochs_missing(has),
             "planned": [
                 {
                     "trial": planned.id,
@@ -216,7 +225,7 @@ class Plan:
                     "epochs": float(planned.epochs),
                     "stages": len(planned.chain.requests),
                     "shared_stages": self._shared(planned),
-                    "done": planned.id in done,
+                    "done": planned.id in self.done,
                 }
                 for planned in self.planned
             ],

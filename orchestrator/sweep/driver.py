@@ -18,7 +18,7 @@ from orchestrator.engine.plan import Plan, Planned
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import blank_result
 from orchestrator.spec.models import Spec
-from orchestrator.sweep.outcome import FINAL, finished, resume_hint
+from orchestrator.sweep.outcome import resume_hint
 from orchestrator.sweep.progress import Progress
 from orchestrator.sweep.schedule import Schedule
 from orchestrator.sweep.session import interrupts, ray_session
@@ -28,7 +28,8 @@ STOP_SECONDS = 3.5
 
 
 class Driver:
-    """One run of a sweep. Results are kept by the workers; the driver writes those of trials that cannot."""
+    """One run of a sweep: the trials that its plan does not know to be done. Results are kept by the workers; the
+    driver writes those of trials that cannot."""
 
     def __init__(self, spec: Spec, folder: SweepFolder, plan: Plan, console: Console) -> None:
         self.spec, self.folder, self.plan = spec, folder, plan
@@ -36,9 +37,7 @@ class Driver:
         self.failed = 0
         self.stopped: str | None = None
         self.interrupted = False
-        before = finished(folder, plan)
-        left = [planned.id for planned in plan.planned if before.get(planned.id) not in FINAL]
-        self.schedule = Schedule(plan, left, folder.store.has)
+        self.schedule = Schedule(plan, folder.store.has)
         self.progress = Progress(folder, plan, self.schedule, self.run_id, console)
 
     def run(self, address: str | None, hours: float | None) -> None:

@@ -51,6 +51,11 @@ def finished(folder: SweepFolder, plan: Plan) -> dict[str, str]:
     return found
 
 
+def resumed(folder: SweepFolder, plan: Plan) -> Plan:
+    """The plan, knowing which of its trials have a result that stands."""
+    return plan.given([trial for trial, status in finished(folder, plan).items() if status in FINAL])
+
+
 def resume_hint(folder: SweepFolder) -> str:
     """How to go on with a sweep that was stopped."""
     again = shlex.join(["jackpot", "run", str(folder.path / "spec.yaml"), "--out", str(folder.path)])

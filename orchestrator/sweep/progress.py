@@ -54,8 +54,7 @@ class Progress:
 
     def __init__(self, folder: SweepFolder, plan: Plan, schedule: Schedule, run: str, console: Console) -> None:
         self._folder, self._plan, self._schedule, self._console = folder, plan, schedule, console
-        done = plan.by_id.keys() - schedule.waiting.keys()
-        self._left = {key: (p, float(epochs)) for key, (p, epochs) in plan.missing(folder.store.has, done).items()}
+        self._left = {key: (p, float(epochs)) for key, (p, epochs) in plan.missing(folder.store.has).items()}
         self._to_train = sum(epochs for _, epochs in self._left.values())
         self._tails = {p.id: Tail(folder.trial(p.id) / "events.jsonl", from_end=True) for p in plan.planned}
         self._state: dict[str, dict[str, Any]] = defaultdict(dict)

@@ -15,7 +15,7 @@ from orchestrator.spec.loading import dump
 from orchestrator.spec.models import ImageFolder, Spec
 from orchestrator.sweep.collect import collect
 from orchestrator.sweep.driver import Driver
-from orchestrator.sweep.outcome import Outcome, finished
+from orchestrator.sweep.outcome import Outcome, finished, resumed
 
 TRACKING_SECONDS = 60.0
 """How long the last results may take to reach MLflow; what is late is brought by `jackpot sync`."""
@@ -52,11 +52,13 @@ def run_sweep(
     console = console or Console(stderr=True)
     spec = anchored(spec)
     whole = make_plan(spec)
-    plan = whole.only(only)
+    whole.only(only)  # refuses a method that is not in it
     folder.prepare()
     with folder.driving():
         write_text(folder.path / "spec.yaml", dump(spec))
-        write_sealed(folder.path / "plan.json", whole.summary(folder.store.has, []))
+        whole = resumed(folder, whole)
+        write_sealed(folder.path / "plan.json", whole.summary(folder.store.has))
+        plan = whole.only(only)
         driver = Driver(spec, folder, plan, console)
         follower = None
         if spec.tracking.enabled:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from orchestrator.engine.plan import Plan, Planned
 
@@ -12,12 +12,11 @@ class Schedule:
     training it needs is not in the making by another; as long as any is left one is handed out, because a slot
     that was refused a trial is lost to Tune (spec/stack_notes.md 4)."""
 
-    def __init__(self, plan: Plan, left: Iterable[str], has: Callable[[str], bool]) -> None:
-        wanted = set(left)
+    def __init__(self, plan: Plan, has: Callable[[str], bool]) -> None:
         self._has = has
         self._segments = {planned.id: list(plan.segments(planned)) for planned in plan.planned}
         self._made: set[str] = set()
-        self.waiting: dict[str, Planned] = {p.id: p for p in plan.planned if p.id in wanted}
+        self.waiting: dict[str, Planned] = {p.id: p for p in plan.planned if p.id not in plan.done}
         self.running: dict[str, Planned] = {}
         for trial in self.waiting:
             self._look(trial)

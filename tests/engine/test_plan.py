@@ -68,10 +68,14 @@ def test_missing_epochs_by_what_the_store_has(make_spec: MakeSpec) -> None:
     assert plan.epochs_missing(lambda key: True) == 0
     # what a finished trial has trained is not missed once it is dropped, but where another trial needs it
     (lottery,) = (p for p in plan.planned if p is not dense)
-    assert plan.epochs_missing(lambda key: False, [dense.id]) == 6
-    assert plan.epochs_missing(lambda key: False, [lottery.id]) == 4
-    assert plan.epochs_missing(lambda key: False, [dense.id, lottery.id]) == 0
-    summary = plan.summary(lambda key: key in (first, last), [dense.id])
+    assert plan.given([dense.id]).epochs_missing(lambda key: False) == 6
+    assert plan.given([lottery.id]).epochs_missing(lambda key: False) == 4
+    assert plan.given([dense.id, lottery.id]).epochs_missing(lambda key: False) == 0
+    # and counts for the trial that makes it again, not for the one that is done
+    assert plan.owners[first] == plan.planned[0].id == lottery.id
+    assert plan.given([lottery.id]).owners[first] == dense.id
+    assert plan.given([dense.id]).owners[first] == lottery.id
+    summary = plan.given([dense.id]).summary(lambda key: key in (first, last))
     assert (summary["trials"], summary["epochs_distinct"], summary["epochs_to_train"]) == (2, 6, 2)
     assert {row["trial"]: row["done"] for row in summary["planned"]}[dense.id]
     # shared between the two: init, and the dense training; the rewinding point is lottery's alone

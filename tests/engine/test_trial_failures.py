@@ -158,7 +158,7 @@ def test_a_result_of_an_earlier_plan_does_not_count(make_spec: MakeSpec, folder:
     run_all(folder, make_spec())
     assert run_status(folder) == "FINISHED"
     changed = make_plan(make_spec(recipe={"lr": 0.01}))
-    write_sealed(folder.path / "plan.json", changed.summary(lambda key: False, {}))
+    write_sealed(folder.path / "plan.json", changed.summary(lambda key: False))
     ((_, result),) = planned_results(folder)
     assert result is None
     assert run_status(folder) == "KILLED"

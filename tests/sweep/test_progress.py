@@ -38,7 +38,7 @@ def progress(folder, shown):
         "seeds": [0, 1],
     }
     plan = make_plan(Spec.model_validate(spec))
-    schedule = Schedule(plan, plan.by_id, folder.store.has)
+    schedule = Schedule(plan, folder.store.has)
     progress = Progress(folder, plan, schedule, "this", shown)
     schedule.next()
     return progress

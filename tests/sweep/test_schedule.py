@@ -38,7 +38,7 @@ def made():
 
 @pytest.fixture
 def schedule(plan, made):
-    return Schedule(plan, plan.by_id, made.__contains__)
+    return Schedule(plan, made.__contains__)
 
 
 def finish(schedule, plan, made, trial):
@@ -85,7 +85,7 @@ def test_a_trial_is_handed_out_as_long_as_one_is_left(schedule, plan):
 @pytest.mark.parametrize("seed", range(20))
 def test_slots_are_never_left_empty_whatever_the_order_of_the_ends(plan, made, seed):
     """Three slots, trials ending in any order: each runs once, and a slot waits only when nothing is left."""
-    chance, schedule, slots, taken = random.Random(seed), Schedule(plan, plan.by_id, made.__contains__), [], []
+    chance, schedule, slots, taken = random.Random(seed), Schedule(plan, made.__contains__), [], []
     while True:
         while len(slots) < 3 and (planned := schedule.next()) is not None:
             slots.append(planned.id)
@@ -98,7 +98,7 @@ def test_slots_are_never_left_empty_whatever_the_order_of_the_ends(plan, made, s
 
 
 def test_only_what_is_left_is_handed_out(plan, made):
-    schedule = Schedule(plan, [RANDOM], made.__contains__)
+    schedule = Schedule(plan.given(plan.by_id.keys() - {RANDOM}), made.__contains__)
     assert schedule.next().id == RANDOM
     assert schedule.next() is None
 
