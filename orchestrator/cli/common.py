@@ -29,12 +29,13 @@ def said() -> Iterator[None]:
     """Turn the errors that are the request's own fault into their message and exit code 2."""
     from orchestrator.engine.folder import FolderError
     from orchestrator.spec.problems import SpecError
+    from orchestrator.sweep.session import ClusterError
 
     try:
         yield
     except SpecError as error:
         wrong(*error.lines)
-    except FolderError as error:
+    except (FolderError, ClusterError) as error:
         wrong(str(error))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):

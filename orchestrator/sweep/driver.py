@@ -21,7 +21,7 @@ from orchestrator.spec.models import Spec
 from orchestrator.sweep.outcome import resume_hint
 from orchestrator.sweep.progress import Progress
 from orchestrator.sweep.schedule import Schedule
-from orchestrator.sweep.session import interrupts, ray_session
+from orchestrator.sweep.session import ClusterError, interrupts, ray_session
 
 STOP_SECONDS = 3.5
 """How long workers get to keep their checkpoints before the driver leaves all the same."""
@@ -87,7 +87,7 @@ class Driver:
             tuner.fit()
 
     def slots(self) -> int:
-        """Trials at once: what the cluster's resources allow, at most `concurrency`."""
+        """Trials at once: what the cluster's resources allow, at most `concurrency`. Raises ClusterError for none."""
         import ray
 
         total, each = ray.cluster_resources(), self.spec.resources
@@ -95,7 +95,7 @@ class Driver:
         if each.gpu:
             fit = min(fit, int(total.get("GPU", 0) // each.gpu))
         if fit == 0:
-            raise RuntimeError(
+            raise ClusterError(
                 f"no trial fits: each asks for {each.cpu} CPU and {each.gpu:g} GPU, the cluster has "
                 f"{total.get('CPU', 0):g} CPU and {total.get('GPU', 0):g} GPU; lower `resources` in the spec"
             )

@@ -45,8 +45,8 @@ def run_sweep(
     hours: float | None = None,
     console: Console | None = None,
 ) -> Outcome:
-    """Run or resume a sweep in its folder. Raises SpecError, FolderError, DataError or ModelError before anything
-    is run where that cannot work."""
+    """Run or resume a sweep in its folder. Raises SpecError, FolderError, DataError, ModelError or ClusterError
+    before anything is run where that cannot work."""
     from orchestrator.tracking import Follower
 
     console = console or Console(stderr=True)

@@ -5,9 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+CONNECT_SECONDS = 10.0
+
+
+class ClusterError(Exception):
+    """The Ray cluster cannot be used; the message says why and what to do."""
 
 
 @contextmanager
@@ -27,7 +34,8 @@ def interrupts(handler: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def ray_session(address: str | None) -> Iterator[None]:
-    """A Ray cluster: the one at `address`, the one this process is connected to, or one started here."""
+    """A Ray cluster: the one at `address`, the one this process is connected to, or one started here.
+    Raises ClusterError where nothing is at the address."""
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # Tune says nothing: progress is ours
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is ours
@@ -39,13 +47,32 @@ def ray_session(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(
-        address=address or "local",
-        include_dashboard=False if address is None else None,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    if address is None:
+        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    else:
+        _reach(address)
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError) as error:  # no Ray there, or of another version
+            raise ClusterError(f"--address {address}: {error}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """See that something listens at an address, for Ray itself tries for minutes."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if "/" in host or not host or not port.isdigit():
+        raise ClusterError(
+            f"--address {address}: expected HOST:PORT of a running Ray head, or `auto` for the one on this machine"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"--address {address}: nothing listens there ({error}); start Ray there or mend the address"
+        ) from error

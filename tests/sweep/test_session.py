@@ -1,0 +1,39 @@
+"""A Ray that cannot be used is said in one line, before anything is run."""
+
+import re
+import socket
+
+import pytest
+
+from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.plan import make_plan
+from orchestrator.sweep.driver import Driver
+from orchestrator.sweep.session import ClusterError, ray_session
+
+
+@pytest.mark.parametrize("address", ["nonsense", "ray://127.0.0.1:10001", "http://127.0.0.1:8265", ":6379", "here:"])
+def test_what_is_no_address_of_a_ray_head_is_refused(address):
+    with pytest.raises(ClusterError, match=re.escape(f"--address {address}: expected HOST:PORT")), ray_session(address):
+        pass
+
+
+def test_an_address_where_nothing_listens_is_named_at_once():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    message = rf"--address 127.0.0.1:{port}: nothing listens there .*; start Ray"
+    with pytest.raises(ClusterError, match=message), ray_session(f"127.0.0.1:{port}"):
+        pass
+
+
+def test_resources_that_the_cluster_does_not_have_are_named(make_spec, tmp_path, monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    for resources, fits in [({"cpu": 1}, 2), ({"cpu": 2}, 1), ({"cpu": 4}, 0), ({"gpu": 0.5}, 0)]:
+        spec = make_spec(resources=resources)
+        driver = Driver(spec, SweepFolder(tmp_path), make_plan(spec), None)
+        if fits:
+            assert driver.slots() == fits
+        else:
+            with pytest.raises(ClusterError, match="the cluster has 2 CPU and 0 GPU; lower `resources` in the spec"):
+                driver.slots()
