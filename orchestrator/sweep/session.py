@@ -19,17 +19,34 @@ class ClusterError(Exception):
 
 @contextmanager
 def interrupts(handler: Callable[[], None]) -> Iterator[None]:
-    """Call `handler` on Ctrl-C and on SIGTERM instead of raising, where this is the main thread."""
+    """Call `handler` on Ctrl-C and on SIGTERM instead of raising, where this is the main thread.
+
+    It is called in a thread of its own: Python's signal handlers wait for the main thread, which may be for seconds
+    inside Ray's own code."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+
+    def listen() -> None:
+        while os.read(heard, 1):
+            handler()
+
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    listener = threading.Thread(target=listen, name="interrupts", daemon=True)
+    listener.start()
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: handler()) for number in signals}
+    before = {number: signal.signal(number, lambda *_: None) for number in signals}
+    waker = signal.set_wakeup_fd(told)
     try:
         yield
     finally:
+        signal.set_wakeup_fd(waker)
         for number, old in before.items():
             signal.signal(number, old)
+        os.close(told)  # ends the listener
+        listener.join()
+        os.close(heard)
 
 
 @contextmanager

@@ -1,14 +1,35 @@
 """A Ray that cannot be used is said in one line, before anything is run."""
 
+import hashlib
+import os
 import re
+import signal
 import socket
+import threading
+import time
 
 import pytest
 
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import make_plan
 from orchestrator.sweep.driver import Driver
-from orchestrator.sweep.session import ClusterError, ray_session
+from orchestrator.sweep.session import ClusterError, interrupts, ray_session
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_heard_while_the_main_thread_is_busy_in_c(number):
+    heard = []
+    before = signal.getsignal(number)
+    with interrupts(lambda: heard.append(time.monotonic())):
+        threading.Timer(0.1, os.kill, [os.getpid(), number]).start()
+        began = time.monotonic()
+        # as in Ray's own code: no handler of Python's runs until this is over
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 5_000_000)
+        over = time.monotonic()
+    assert len(heard) == 1
+    assert heard[0] < (began + over) / 2
+    assert signal.getsignal(number) is before
+    assert "interrupts" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.mark.parametrize("address", ["nonsense", "ray://127.0.0.1:10001", "http://127.0.0.1:8265", ":6379", "here:"])
