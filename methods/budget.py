@@ -20,15 +20,15 @@ def kept(weights: int, sparsity: Decimal) -> int:
 
 
 def share(exact: Sequence[Fraction], caps: Sequence[int], budget: int) -> list[int]:
-    """Whole counts that add up to `budget`, each within one of its exact value and at most its cap, by largest
-    remainder (ties: the earlier layer). The exact values must add up to the budget, within their caps.
-    Raises ValueError where they do not."""
+    """Whole counts that add up to `budget`, each at most its cap and within one of its exact value (more only
+    where other layers' caps leave it more), by largest remainder (ties: the earlier layer). Raises ValueError where
+    the exact values do not add up to the budget, or the caps hold less."""
     counts = [min(int(value), cap) for value, cap in zip(exact, caps, strict=True)]
-    missing = budget - sum(counts)
-    open_ = [i for i in range(len(counts)) if counts[i] < caps[i]]
-    open_.sort(key=lambda i: (-(exact[i] - counts[i]), i))
-    if not 0 <= missing <= len(open_):
+    if not (sum(counts) <= budget <= sum(caps) and sum(exact) == budget):
         raise ValueError(f"cannot share {budget} weights over {len(caps)} layers as asked")
-    for i in open_[:missing]:
-        counts[i] += 1
+    while missing := budget - sum(counts):
+        open_ = [i for i in range(len(counts)) if counts[i] < caps[i]]
+        open_.sort(key=lambda i: (-(exact[i] - counts[i]), i))
+        for i in open_[:missing]:
+            counts[i] += 1
     return counts

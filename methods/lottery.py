@@ -40,14 +40,20 @@ class Lottery(method.Method):
 
     def find(self, bench: Workbench) -> Ticket:
         """Levels at density (1 - fraction)^t, shared by all targets; the last one lands on the target exactly."""
-        self._keep(bench.layers, bench.sparsity)  # refuses the target itself, before a level on the way to it
+        self._pruned(bench.layers, bench.sparsity)  # refuses the target itself, before a level on the way to it
         pruned = [*self._levels(bench.sparsity), bench.sparsity]
         theta_0 = bench.initialise()
         rewound = bench.train(theta_0, until=self.options.rewind_to)
         trained = bench.train(theta_0)
+        if rewound.step and rewound.step == trained.step:
+            raise ValueError(
+                f"rewind_to: {self.options.rewind_to} is the schedule's end, where a ticket has nothing left to train; "
+                "rewind to an earlier step"
+            )
         masks = bench.dense_masks()
+        keep: int | dict[str, int] = {layer.name: layer.weights for layer in bench.layers}
         for level, sparsity in enumerate(pruned, start=1):
-            keep, dense = self._keep(bench.layers, sparsity)
+            keep, dense = self._keep(bench.layers, sparsity, keep)
             masks = bench.compute(magnitude_masks, trained, masks, keep=keep, dense=dense)
             if level < len(pruned):
                 trained = bench.train(rewound, masks)
@@ -60,26 +66,34 @@ class Lottery(method.Method):
             yield 1 - density
             density *= 1 - self.options.fraction
 
-    def _keep(self, layers: tuple[Layer, ...], sparsity: Decimal) -> tuple[int | dict[str, int], list[str]]:
-        """What a level keeps of the layers it prunes: a count over all of them, or one of each; and the layers
-        it leaves dense, whose weights count towards the sparsity all the same. The key of a level depends on
-        this alone, so that targets share their levels."""
+    def _keep(
+        self, layers: tuple[Layer, ...], sparsity: Decimal, before: int | dict[str, int]
+    ) -> tuple[int | dict[str, int], list[str]]:
+        """What a level keeps of the layers it prunes: a count over all of them, or one of each, given what the
+        level `before` it kept; and the layers it leaves dense. The key of a level depends on this alone, so that
+        targets share their levels."""
+        pruned, dense, keep = self._pruned(layers, sparsity)
+        names = [layer.name for layer in dense]
+        if self.options.scope == "global" or isinstance(before, int):
+            return keep, names
+        weights = budget.total(pruned)
+        exact = [Fraction(layer.weights * keep, weights) for layer in pruned]
+        # at most what was left: by largest remainder alone a smaller total may give a layer a weight more
+        counts = budget.share(exact, [before[layer.name] for layer in pruned], keep)
+        return {layer.name: count for layer, count in zip(pruned, counts, strict=True)}, names
+
+    def _pruned(self, layers: tuple[Layer, ...], sparsity: Decimal) -> tuple[list[Layer], list[Layer], int]:
+        """The layers that are pruned, those left dense, whose weights count towards the sparsity all the same, and
+        how many weights the pruned ones keep."""
         classifier = next((layer for layer in reversed(layers) if layer.linear), None)
         dense = [classifier] if classifier and not self.options.prune_classifier else []
-        pruned = [layer for layer in layers if layer not in dense]
         keep = budget.kept(budget.total(layers), sparsity) - budget.total(dense)
         if keep < 0:
             raise ValueError(
                 f"sparsity {float(sparsity):.6g} keeps fewer weights than the {budget.total(dense)} of the "
                 "classifier that `prune_classifier: false` leaves dense; lower the sparsity or prune the classifier"
             )
-        names = [layer.name for layer in dense]
-        if self.options.scope == "global":
-            return keep, names
-        weights = budget.total(pruned)
-        exact = [Fraction(layer.weights * keep, weights) for layer in pruned]
-        counts = budget.share(exact, [layer.weights for layer in pruned], keep)
-        return {layer.name: count for layer, count in zip(pruned, counts, strict=True)}, names
+        return [layer for layer in layers if layer not in dense], dense, keep
 
 
 def magnitude_masks(

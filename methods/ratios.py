@@ -39,8 +39,9 @@ def layer_counts(
 
     `residual`: whether the network has residual connections; the decays of Su et al. are divided by l^2 where
     it has none, as in their code. `classifier_keep`: fixed keep ratio of the last linear layer (default: 0.3
-    for their decays, free otherwise). `reference`: round every layer down as their code does, so that the sum
-    may fall short of the budget by up to a weight a layer. Raises ValueError for an unknown ratio, and for a
+    for their decays, free otherwise). `reference`: round every layer down at the end, as their code does (which
+    also rounds on the way: a layer may differ from it by a few weights), so that the sum may fall short of the
+    budget by up to a weight a layer. Raises ValueError for an unknown ratio, and for a
     classifier that alone is over the budget."""
     if ratio not in RATIOS:
         raise ValueError(f"unknown ratio {ratio!r}; known: {', '.join(RATIOS)}")

@@ -67,7 +67,7 @@ def _sparsity(text: str) -> Decimal:
         value = Decimal(text)
     except InvalidOperation:
         value = Decimal(-1)
-    if not 0 <= value < 1:
+    if not (value.is_finite() and 0 <= value < 1):
         wrong(f"--sparsity {text}: expected a fraction from 0 to below 1, e.g. 0.9 for 90 % removed")
     return value
 

@@ -165,7 +165,10 @@ class TrialBench(PlanningBench):
         values = [_plain(self.value(key), self.device) for key in request.inputs]
         # Layers that draw at random (dropout) use torch's global generators.
         torch.manual_seed(derive(self.seed, "layers while computing"))
-        return request.function(self, *values, **request.options), {}
+        tensors = request.function(_Tools(self), *values, **request.options)
+        if wrong := [name for name in tensors if "/" in name]:
+            raise ValueError(f"{request.function.__name__} gives {wrong[0]!r}: the name of a tensor holds no '/'")
+        return tensors, {}
 
     def _evaluate(self, request: Request) -> tuple[Tensors, dict]:
         net = self.net(weights_of(self.value(request.inputs[0])))
@@ -291,6 +294,18 @@ class TrialBench(PlanningBench):
         return generator(self.seed, purpose, *parts)
 
 
+class _Tools:
+    """What a computed function gets for its bench: nothing that is not in its stage's key."""
+
+    def __init__(self, bench: TrialBench) -> None:
+        self.seed, self.layers, self.residual, self.classes = bench.seed, bench.layers, bench.residual, bench.classes
+        self.net, self.scoring_batch, self.generator = bench.net, bench.scoring_batch, bench.generator
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"a computed function has no bench.{name}; what it depends on is passed as an option")
+
+
 def _plain(tensors: Tensors, device: torch.device) -> Tensors:
-    """What a function computes with: weights without the optimiser's state, on the trial's device."""
-    return {name: value.to(device) for name, value in weights_of(tensors).items()}
+    """What a function computes with: weights without the optimiser's state, on the trial's device; copies, which
+    it may write to."""
+    return {name: value.to(device, copy=True) for name, value in weights_of(tensors).items()}

@@ -3,8 +3,10 @@ its shape, so that all is reported at once."""
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from typing import Any
 
+from methods.layers import prunable_layers
 from orchestrator.engine.data import DataError, check_data, load_data
 from orchestrator.engine.nets import ModelError, check_model, skeleton
 from orchestrator.engine.plan import Trial, plan_trial, sparsities
@@ -12,7 +14,7 @@ from orchestrator.engine.setting import Setting
 from orchestrator.spec.arms import expand
 from orchestrator.spec.loading import Loaded
 from orchestrator.spec.models import Model, Spec
-from orchestrator.spec.problems import Problem
+from orchestrator.spec.problems import Problem, nearest
 
 
 def check(loaded: Loaded) -> list[Problem]:
@@ -62,7 +64,7 @@ def _check_models(models: list[Model], classes: int, shape: tuple[int, int, int]
 
 def _check_methods(spec: Spec) -> list[Problem]:
     """Let every method plan every sparsity on every network, with one seed."""
-    problems: dict[Problem, None] = {}
+    problems: dict[Problem, None] = dict.fromkeys(_check_layers(spec))
     for model in spec.model:
         setting = Setting(spec, model)
         if not setting.layers:
@@ -76,3 +78,26 @@ def _check_methods(spec: Spec) -> list[Problem]:
                         message = f"{arm.label} on {model.name} at sparsity {sparsity}: {error}"
                         problems[Problem(("methods", i), message)] = None
     return list(problems)
+
+
+def _check_layers(spec: Spec) -> list[Problem]:
+    """Patterns that exclude nothing, and layers whose weight cannot be masked."""
+    problems, names = [], []
+    for i, model in enumerate(spec.model):
+        setting = Setting(spec, model)
+        names += [layer.name for layer in prunable_layers(setting.skeleton)]
+        trained = {name for name, weight in setting.skeleton.named_parameters() if weight.requires_grad}
+        problems += [
+            Problem(
+                ("model", i),
+                f"the weight of layer {layer.name!r} is no parameter that trains (frozen or computed from others): it "
+                "cannot be pruned; name the layer in prunable.exclude",
+            )
+            for layer in setting.layers
+            if layer.parameter not in trained
+        ]
+    for i, pattern in enumerate(spec.prunable.exclude):
+        if not any(fnmatch(name, pattern) for name in names):
+            message = f"{pattern!r} matches no prunable layer{nearest(pattern, names)} layers: {', '.join(names)}"
+            problems.append(Problem(("prunable", "exclude", i), message))
+    return problems

@@ -75,7 +75,10 @@ class SweepFolder:
             return None
         except Corrupt as error:
             aside = path.with_name(f"result.corrupt-{uuid.uuid4().hex[:8]}.json")
-            os.rename(path, aside)
+            try:
+                os.rename(path, aside)
+            except FileNotFoundError:
+                return None  # another process was faster
             log.warning("result set aside as %s and to be computed anew: %s", aside, error)
             return None
 

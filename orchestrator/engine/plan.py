@@ -16,6 +16,7 @@ from methods import registry
 from methods.method import Method
 from orchestrator.engine.planning import Chain, PlanningBench, Request, follow, training_key
 from orchestrator.engine.setting import Setting
+from orchestrator.engine.source import source_hash
 from orchestrator.spec.arms import Arm, arms
 from orchestrator.spec.models import Model, Spec
 from orchestrator.spec.problems import SpecError
@@ -113,16 +114,17 @@ def _runs(trainings: Iterable[Request]) -> dict[str, tuple[int, int]]:
 class Plan:
     """All trials of a sweep in the order they will be started: the longest chain first."""
 
-    def __init__(self, planned: Iterable[Planned], done: Collection[str] = ()) -> None:
+    def __init__(self, planned: Iterable[Planned], done: Collection[str] = (), whole: Plan | None = None) -> None:
         # stable: trials of equal length stay in the order written
         self.planned = sorted(planned, key=lambda planned: -planned.epochs)
+        self._whole = whole or self
         self.done = frozenset(done)
         """Trials with a result that stands: they need none of their stages any more, whether these still exist
         or were dropped (`jackpot gc`)."""
 
     def given(self, done: Collection[str]) -> Plan:
         """The same plan where these trials are done."""
-        return Plan(self.planned, done)
+        return Plan(self.planned, done, self._whole if self._whole is not self else None)
 
     def only(self, method: str | None) -> Plan:
         """The plan of one method's trials alone (by its name or label). Raises SpecError where there are none."""
@@ -130,7 +132,7 @@ class Plan:
         if not chosen:
             labels = ", ".join(sorted({p.trial.arm.label for p in self.planned}))
             raise SpecError([f"--only {method}: no such method in this spec; it has: {labels}"])
-        return Plan(chosen, self.done)
+        return Plan(chosen, self.done, self._whole)
 
     @cached_property
     def by_id(self) -> dict[str, Planned]:
@@ -139,7 +141,10 @@ class Plan:
 
     @cached_property
     def cuts(self) -> dict[str, list[int]]:
-        """Training run -> every step at which some trial needs its weights, ascending."""
+        """Training run -> every step at which some trial of the sweep needs its weights, ascending; also where
+        this is the plan of one method alone, so that nothing has to be trained again for the others."""
+        if self._whole is not self:
+            return self._whole.cuts
         steps: dict[str, set[int]] = defaultdict(set)
         for planned in self.planned:
             for request in planned.chain.trainings:
@@ -189,9 +194,9 @@ class Plan:
         for planned in self.planned:
             if planned.id in self.done:
                 continue
-            for run, (start, until) in _runs(planned.chain.trainings).items():
-                if has(training_key(run, until)):
-                    continue
+            for run, (start, _) in _runs(planned.chain.trainings).items():
+                # to any end that is missing the run goes from the start, past every cut that is missing too
+                until = max((r.until for r in planned.chain.trainings if r.run == run and not has(r.key)), default=0)
                 for step in self.cuts[run]:
                     key = training_key(run, step)
                     if step <= until and not has(key):
@@ -245,6 +250,7 @@ class Plan:
 
 def make_plan(spec: Spec) -> Plan:
     """Plan a sweep by running each method on a planning bench. Raises SpecError with all that methods refuse."""
+    source_hash.cache_clear()  # a session may edit a method or network between two runs
     settings = {model_label(model): Setting(spec, model) for model in spec.model}
     planned: list[Planned] = []
     problems: dict[str, None] = {}
@@ -261,4 +267,10 @@ def make_plan(spec: Spec) -> Plan:
 def plan_trial(setting: Setting, trial: Trial) -> Planned:
     """The chain of stages of one trial. Raises ValueError where its method refuses."""
     bench = PlanningBench(setting, trial.method_class, trial.seed, trial.sparsity)
-    return Planned(trial, follow(bench, trial.method), setting.per_epoch)
+    try:
+        chain = follow(bench, trial.method)
+    except ValueError:
+        raise
+    except Exception as error:  # whatever a plugin raises
+        raise ValueError(f"its method raised {type(error).__name__}: {error}") from error
+    return Planned(trial, chain, setting.per_epoch)

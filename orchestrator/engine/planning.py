@@ -102,8 +102,11 @@ class PlanningBench:
     def compute(self, function: Callable[..., Tensors], *inputs: Stage, **options: Any) -> Stage:
         """See Workbench. The key covers the source of the method and of the function."""
         module = inspect.getmodule(function)
-        if module is None or "<" in function.__qualname__:
-            raise ValueError(f"{function!r} must be a function at the top of a module, so that its source is known")
+        if module is None or not inspect.isfunction(function) or not function.__qualname__.isidentifier():
+            raise ValueError(
+                f"{function!r} must be a function at the top of a module: its source and its options are then all "
+                "that its result depends on"
+            )
         keys = tuple(stage.key for stage in inputs)
         key = digest(
             {

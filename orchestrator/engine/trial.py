@@ -25,7 +25,7 @@ from orchestrator.engine.bench import Blocked, Stopped, TrialBench, Watch
 from orchestrator.engine.files import file_digest, replacing, write_sealed
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.macs import sparse_macs
-from orchestrator.engine.plan import Trial, model_label
+from orchestrator.engine.plan import Trial, model_label, plan_trial
 from orchestrator.engine.planning import Chain, follow, training_key
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.store import save
@@ -48,6 +48,11 @@ def run_trial(
         bench = TrialBench(
             setting, trial.method_class, trial.seed, trial.sparsity, sweep.store, device_for(setting), watch
         )
+        if plan_trial(setting, trial).chain.key != plan_key:
+            raise RuntimeError(
+                "the source of the method or network, the weights or the data changed after the sweep was planned; "
+                "run the same command again (from a new Python process)"
+            )
         chain = follow(bench, trial.method)
         result |= _measure(bench, trial, chain, watch)
         _write_ticket(sweep.trial(trial.id) / "ticket.safetensors", bench, trial, chain)

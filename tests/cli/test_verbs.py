@@ -182,6 +182,7 @@ def test_ratios_are_the_papers(here, arguments, sparsity, ratios, total):
             "unknown ratio 'smrt'; known: uniform",
         ),
         (["--model", "vgg19", "--ratio", "erk", "--sparsity", "90"], "--sparsity 90: expected a fraction"),
+        (["--model", "vgg19", "--ratio", "erk", "--sparsity", "nan"], "--sparsity nan: expected a fraction"),
         (
             ["--model", "vgg19", "--ratio", "erk", "--sparsity", "0.9", "--input-shape", "32"],
             "--input-shape 32: exp",

@@ -165,3 +165,20 @@ def test_rewinding_given_weights_is_refused(make_spec: MakeSpec, weights_file: s
     spec = make_spec(model=model, methods=[{"name": "lottery", "rewind_to": "1ep"}])
     with pytest.raises(SpecError, match="cannot rewind to 1ep: the dense network comes from `weights:`"):
         make_plan(spec)
+
+
+def test_a_rewinding_point_that_is_added_later_is_trained_and_foreseen(make_spec: MakeSpec) -> None:
+    dense = make_plan(make_spec(recipe={"epochs": 4}, methods=["dense"]))
+    made = {request.key for request in dense.planned[0].chain.requests}
+    options = {"name": "lottery", "one_shot": True, "rewind_to": "1ep"}
+    plan = make_plan(make_spec(recipe={"epochs": 4}, methods=["dense", options]))
+    # the dense training is there, but not its first epoch's weights; and the ticket trains from there
+    assert plan.epochs_missing(made.__contains__) == 1 + 3
+    # where dense alone is run first, the point is kept on the way
+    only = plan.only("dense")
+    assert only.epochs_distinct == 4
+    assert (
+        set(only.missing(lambda key: False))
+        == set(only.segments(only.planned[0]))
+        == set(plan.segments(plan.by_id[only.planned[0].id]))
+    )

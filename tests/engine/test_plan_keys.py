@@ -155,7 +155,36 @@ def test_functions_whose_source_is_unknown_are_refused(make_spec: MakeSpec, plug
             def find(self, bench):
                 return Ticket(bench.initialise(), bench.compute(lambda bench: {}))
     """)
-    with pytest.raises(SpecError, match="must be a function at the top of a module, so that its source is known"):
+    with pytest.raises(SpecError, match="must be a function at the top of a module: its source"):
+        make_plan(make_spec(methods=[name]))
+
+
+@pytest.mark.parametrize("function", ["self.masks", "Plugin.masks", "functools.partial(masks, 1)", "Plugin"])
+def test_what_may_hide_options_is_refused(make_spec: MakeSpec, plugin: PluginWriter, function: str) -> None:
+    name = plugin(f"""
+        import functools
+
+        def masks(x, bench):
+            return {{}}
+
+        class Plugin(Method):
+            def masks(self, bench):
+                return {{}}
+
+            def find(self, bench):
+                return Ticket(bench.initialise(), bench.compute({function}))
+    """)
+    with pytest.raises(SpecError, match="must be a function at the top of a module: its source"):
+        make_plan(make_spec(methods=[name]))
+
+
+def test_whatever_a_method_raises_is_said_of_it(make_spec: MakeSpec, plugin: PluginWriter) -> None:
+    name = plugin("""
+        class Plugin(Method):
+            def find(self, bench):
+                return {}["nothing"]
+    """)
+    with pytest.raises(SpecError, match=f"{name} on .*: its method raised KeyError: 'nothing'"):
         make_plan(make_spec(methods=[name]))
 
 

@@ -81,7 +81,7 @@ def test_a_built_in_method_does_not_stand_on_another() -> None:
 
     def files(module: str) -> set[str]:
         found: dict[str, bytes] = {}
-        source._collect(module, {"methods"}, found)
+        source._collect(module, {"methods"}, None, found)
         return set(found)
 
     assert "methods.masks" in files("methods.snip")
@@ -94,3 +94,12 @@ def test_a_built_in_method_does_not_stand_on_another() -> None:
 def test_an_unknown_module_is_refused() -> None:
     with pytest.raises(ImportError, match="the source of module 'hashpkg_nowhere' cannot be found"):
         source_hash("hashpkg_nowhere")
+
+
+def test_a_users_module_stands_on_the_modules_beside_it(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "hashside.py").write_text("import torch\nvalue = 1\n")
+    write("middle", "import hashside\n")
+    before = source_hash("hashpkg.top")
+    (tmp_path / "hashside.py").write_text("import torch\nvalue = 2\n")
+    source_hash.cache_clear()
+    assert source_hash("hashpkg.top") != before

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from trial_benches import same, trial_bench
 from trial_runs import only, run, run_all
 
 from orchestrator.engine import bench as bench_module
-from orchestrator.engine.bench import Stopped
+from orchestrator.engine.bench import Stopped, Watch
 from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import make_plan
+from orchestrator.engine.planning import follow
 from orchestrator.engine.results import METRICS, planned_results, results, run_status, write_csv
-from orchestrator.engine.train import Trainer
+from orchestrator.engine.setting import Setting
+from orchestrator.engine.train import Trainer, weights_of
+from orchestrator.engine.trial import run_trial
 from orchestrator.spec.models import Spec
 
 MakeSpec = Callable[..., Spec]
@@ -162,3 +168,62 @@ def test_a_result_of_an_earlier_plan_does_not_count(make_spec: MakeSpec, folder:
     ((_, result),) = planned_results(folder)
     assert result is None
     assert run_status(folder) == "KILLED"
+
+
+def test_a_worker_that_finds_another_plan_than_the_drivers_trains_nothing(
+    make_spec: MakeSpec, folder: SweepFolder
+) -> None:
+    spec = make_spec()
+    plan = make_plan(spec)
+    (planned,) = plan.planned
+    result = run_trial(folder, Setting(spec, spec.model[0]), planned.trial, "0" * 64, Watch(trial=planned.id))
+    assert result["status"] == "failed"
+    assert "changed after the sweep was planned; run the same command again" in result["error"]["message"]
+    assert folder.store.stages() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return {'x': torch.tensor(float(bench.sparsity))}", "no bench.sparsity; what it depends on is passed as an"),
+        ("return {'a/b': torch.ones(1)}", "gives 'a/b': the name of a tensor holds no '/'"),
+    ],
+)
+def test_a_function_that_would_go_past_its_key_fails(
+    make_spec: MakeSpec, folder: SweepFolder, plugin: PluginWriter, body: str, message: str
+) -> None:
+    result = only(run_all(folder, make_spec(methods=[plugin(_plugin_that(body))])))
+    assert result["status"] == "failed"
+    assert message in result["error"]["message"]
+
+
+def test_a_function_may_write_to_its_inputs(make_spec: MakeSpec, folder: SweepFolder, plugin: PluginWriter) -> None:
+    name = plugin("""
+        def masks(bench, weights):
+            for value in weights.values():
+                value.zero_()
+            return {layer.name: torch.rand(layer.shape, generator=bench.generator("x")) > 0.9 for layer in bench.layers}
+
+        class Plugin(Method):
+            def find(self, bench):
+                weights = bench.initialise()
+                return Ticket(weights, bench.compute(masks, weights))
+    """)
+    spec = make_spec(methods=[name])
+    (planned,) = make_plan(spec).planned
+    bench = trial_bench(spec, folder.path, method=name)
+    follow(bench, planned.trial.method)
+    assert bench.value(planned.chain.ticket.weights.key)["conv1.weight"].any()
+    trained = weights_of(bench.value(planned.chain.trained.key))
+    folder.store.delete(planned.chain.trained.key)
+    again = trial_bench(spec, folder.path, method=name)
+    follow(again, planned.trial.method)
+    assert same(trained, weights_of(again.value(planned.chain.trained.key)))
+
+
+def test_a_damaged_result_may_be_set_aside_by_two_processes(folder: SweepFolder, monkeypatch: Any) -> None:
+    path = folder.trial("one") / "result.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    monkeypatch.setattr(os, "rename", lambda *_: (_ for _ in ()).throw(FileNotFoundError))
+    assert folder.result("one") is None

@@ -42,6 +42,13 @@ def test_shares_go_to_the_largest_remainders_and_ties_to_the_earlier_layer() -> 
     assert budget.share([Fraction(1, 2), Fraction(1, 2)], [5, 5], 1) == [1, 0]
 
 
+def test_what_caps_take_away_goes_to_the_layers_with_room() -> None:
+    exact = [Fraction(17, 10), Fraction(17, 10), Fraction(26, 10)]
+    assert budget.share(exact, [1, 1, 9], 6) == [1, 1, 4]
+    with pytest.raises(ValueError, match="cannot share 6 weights over 3 layers"):
+        budget.share(exact, [1, 1, 3], 6)
+
+
 def test_a_share_never_exceeds_its_cap() -> None:
     assert budget.share([Fraction(2), Fraction(1, 2), Fraction(1, 2)], [2, 1, 1], 3) == [2, 1, 0]
     assert budget.share([Fraction(3), Fraction(4)], [3, 4], 7) == [3, 4]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pydantic
@@ -10,6 +11,7 @@ import torch
 from benches import RecordingBench, ScoringBench
 from torch import nn
 
+from methods import budget
 from methods.bench import Ticket
 from methods.layers import Layer, prunable_layers
 from methods.lottery import Lottery, magnitude_masks
@@ -138,3 +140,25 @@ def test_weights_that_are_zero_are_kept_before_removed_ones() -> None:
 def test_a_dense_layer_keeps_all() -> None:
     assert _level(ALL, 2, ["1"]) == {"0": [[0, 1, 0], [1, 0, 0]], "1": [[1, 1], [1, 1]]}
     assert _level(ALL, {"0": 1}, ["1"]) == {"0": [[0, 1, 0], [0, 0, 0]], "1": [[1, 1], [1, 1]]}
+
+
+@pytest.mark.parametrize("fraction", ["0.1", "0.2", "0.5"])
+def test_no_layer_ever_gets_a_weight_back(fraction: str) -> None:
+    """By largest remainders alone it would: a smaller total may give a layer one more (the Alabama paradox)."""
+    layers = tuple(Layer(f"l{i}", (weights,), False) for i, weights in enumerate((144, 1152, 2304, 7, 31)))
+    total = sum(layer.weights for layer in layers)
+    lottery = Lottery(scope="layerwise", fraction=fraction)
+    for target in range(500, 990):
+        left: Any = {layer.name: layer.weights for layer in layers}
+        sparsity = Decimal(target) / 1000
+        for level in [*lottery._levels(sparsity), sparsity]:
+            kept: Any = lottery._keep(layers, level, left)[0]
+            assert all(kept[name] <= left[name] for name in left), (target, left, kept)
+            assert all(abs(kept[x.name] - x.weights * sum(kept.values()) / total) < 2 for x in layers)
+            left = kept
+        assert sum(left.values()) == budget.kept(total, sparsity)
+
+
+def test_a_rewinding_step_at_the_schedules_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="rewind_to: 1000it is the schedule's end"):
+        _find("0.5", rewind_to="1000it")

@@ -77,9 +77,9 @@ def _read(weights: str) -> dict[str, torch.Tensor]:
     try:
         content = torch.load(weights, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # torch's own words advise to load it unsafely
         raise _error(
-            f"{weights}: cannot be loaded as weights alone ({reason}); save the network's state_dict() with torch.save"
+            f"{weights}: is damaged, or holds more than tensors; save the network's state_dict() with torch.save"
         ) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
