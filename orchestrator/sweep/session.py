@@ -58,6 +58,8 @@ def ray_session(address: str | None) -> Iterator[None]:
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is ours
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # results are our own files
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "1000000000"  # Tune's snapshots are never restored
+    if address is not None:
+        _reach(address)
     import ray
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a worker's death is told in our own words
@@ -67,7 +69,6 @@ def ray_session(address: str | None) -> Iterator[None]:
     if address is None:
         ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     else:
-        _reach(address)
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:  # no Ray there, or of another version
