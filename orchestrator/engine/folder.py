@@ -82,11 +82,6 @@ class SweepFolder:
             log.warning("result set aside as %s and to be computed anew: %s", aside, error)
             return None
 
-    def results(self) -> dict[str, dict[str, Any]]:
-        """Every result there is, by trial."""
-        found = {trial: self.result(trial) for trial in self.trials()}
-        return {trial: result for trial, result in found.items() if result is not None}
-
     # Events: what a running trial says of itself, a JSON line each
 
     def tell(self, trial: str, event: dict[str, Any]) -> None:

@@ -37,8 +37,6 @@ class Cached:
     mean: tuple[float, ...]
     """Of train/, each channel, in 0..1."""
     std: tuple[float, ...]
-    converted: dict[str, int]
-    """How many images were not RGB, by Pillow's name of their mode."""
     content: str
     """SHA-256 over all decoded images."""
 
@@ -120,4 +118,4 @@ def _read(entry: Path) -> Cached:
         if array_digest(array) != meta["digests"][split]:
             raise Corrupt(f"{entry / split}.npy: content does not match its checksum")
     content = hashlib.sha256(json.dumps(meta["digests"], sort_keys=True).encode()).hexdigest()
-    return Cached(images, tuple(meta["mean"]), tuple(meta["std"]), meta["converted"], content)
+    return Cached(images, tuple(meta["mean"]), tuple(meta["std"]), content)

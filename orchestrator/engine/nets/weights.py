@@ -16,15 +16,14 @@ FILES = (".safetensors", ".pt", ".pth")
 SHOWN = 5
 
 
-def load_weights(net: nn.Module, weights: str) -> str:
+def load_weights(net: nn.Module, weights: str) -> None:
     """Load `weights` into the network: a .safetensors file, a .pt or .pth file (a state_dict, or one under
-    "state_dict"; loaded without running code), or the name of torchvision weights. Returns their fingerprint.
+    "state_dict"; loaded without running code), or the name of torchvision weights.
     Raises ModelError if they cannot be read, or list every name and shape that does not fit."""
     state = _read(weights)
     if problem := _mismatch(net.state_dict(), state):
         raise _error(f"{weights}: does not fit the network: {problem}")
     net.load_state_dict(state)
-    return weights_fingerprint(weights)
 
 
 def weights_fingerprint(weights: str) -> str:
