@@ -52,6 +52,8 @@ class Workbench(Protocol):
     residual: bool
     """Whether the network has residual connections."""
     classes: int
+    smallest_class: int
+    """Training images of the class that has the fewest."""
 
     def initialise(self) -> Stage:
         """The network's initial weights (or the ones the spec names as `weights:`)."""

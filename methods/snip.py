@@ -28,6 +28,11 @@ class Snip(method.Method):
 
     def find(self, bench: Workbench) -> Ticket:
         """Initial weights under the masks of one scoring."""
+        if self.options.per_class > bench.smallest_class:
+            raise ValueError(
+                f"per_class: {self.options.per_class} is more than the {bench.smallest_class} training images of the "
+                "smallest class; lower it"
+            )
         weights = bench.initialise()
         masks = bench.compute(
             snip_masks,

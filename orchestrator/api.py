@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.folder import FolderError, SweepFolder
 from orchestrator.spec.models import Spec
 
 if TYPE_CHECKING:
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
 
 def folder_for(spec: Spec, out: str | os.PathLike | None = None) -> SweepFolder:
-    """The sweep's folder: `out`, or its name under the spec's storage (default ./sweeps)."""
-    return SweepFolder(Path(out) if out else Path(spec.storage or "sweeps") / spec.name)
+    """The sweep's folder: `out`, or its name under the spec's storage (default ./sweeps). Raises FolderError for an
+    address such as s3://..."""
+    if out and "://" in str(out):
+        raise FolderError(f"--out {out}: is an address; a sweep's folder lies on a file system")
+    chosen = Path(out) if out else Path(spec.storage or "sweeps") / spec.name
+    return SweepFolder(chosen.expanduser())
 
 
 def run(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+from typing import Annotated
+
 import typer
 
 from orchestrator.cli import (
@@ -28,6 +31,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"jackpot {importlib.metadata.version('jackpot-tickets')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say Jackpot's version.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
 
 for verb in (run, validate, methods, ratios, status, logs, stop, gc, sync, ui, doctor, new, schema):
     app.command(name=verb.__name__.rpartition(".")[2], epilog=verb.EXAMPLES)(verb.command)

@@ -7,13 +7,14 @@ from fnmatch import fnmatch
 from typing import Any
 
 from methods.layers import prunable_layers
-from orchestrator.engine.data import DataError, check_data, load_data
+from orchestrator.engine.data import DataError, DataSet, check_data, load_data
 from orchestrator.engine.nets import ModelError, check_model, skeleton
 from orchestrator.engine.plan import Trial, plan_trial, sparsities
 from orchestrator.engine.setting import Setting
+from orchestrator.engine.train import steps_per_epoch
 from orchestrator.spec.arms import expand
 from orchestrator.spec.loading import Loaded
-from orchestrator.spec.models import Model, Spec
+from orchestrator.spec.models import Model, Recipe, Spec
 from orchestrator.spec.problems import Problem, nearest
 
 
@@ -33,14 +34,25 @@ def check(loaded: Loaded) -> list[Problem]:
         return problems
     # a fault in another section, such as tracking, must not hide what is wrong here
     spec = loaded.spec or Spec.model_construct(**loaded.parts)
-    if len(data.train.labels) < spec.recipe.batch:
+    return _check_recipe(spec.recipe, data) or _check_methods(spec)
+
+
+def _check_recipe(recipe: Recipe, data: DataSet) -> list[Problem]:
+    """A recipe that does not go with the images, or with its own length."""
+    problems = []
+    images, side = len(data.train.labels), min(data.shape[1:])
+    per_epoch = steps_per_epoch(images, recipe.batch)
+    if images < recipe.batch:
         problems.append(
-            Problem(
-                ("recipe", "batch"),
-                f"{spec.recipe.batch} is more than the {len(data.train.labels)} training images; lower it",
-            )
+            Problem(("recipe", "batch"), f"{recipe.batch} is more than the {images} training images; lower it")
         )
-    return problems or _check_methods(spec)
+    if recipe.schedule.warmup.iterations(per_epoch) >= recipe.epochs * per_epoch:
+        message = f"{recipe.schedule.warmup} is not shorter than the training of {recipe.epochs} epochs; shorten it"
+        problems.append(Problem(("recipe", "schedule", "warmup"), message))
+    if recipe.augmentation.crop > side:
+        message = f"{recipe.augmentation.crop} is more than the {side} pixels of an image's side; lower it"
+        problems.append(Problem(("recipe", "augmentation", "crop"), message))
+    return problems
 
 
 def _check_names(models: list[Model]) -> list[Problem]:

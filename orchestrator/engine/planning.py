@@ -50,7 +50,7 @@ class PlanningBench:
     def __init__(self, setting: Setting, method: type[Method], seed: int, sparsity: Decimal) -> None:
         self.setting, self.seed, self.sparsity = setting, seed, sparsity
         self.layers, self.residual = setting.layers, setting.residual
-        self.classes = len(setting.data.classes)
+        self.classes, self.smallest_class = len(setting.data.classes), setting.smallest_class
         self.method_source = source_hash(method.__module__)
         self.requests: dict[str, Request] = {}
         self._dense = digest({"kind": "dense masks", "setting": setting.key})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from methods.layers import Layer, prunable_layers
@@ -44,6 +45,11 @@ class Setting:
     def macs(self) -> Macs:
         """Multiply-accumulates of the dense network for one image."""
         return macs(self.skeleton, self.data.shape, self.layers)
+
+    @cached_property
+    def smallest_class(self) -> int:
+        """Training images of the class that has the fewest."""
+        return int(np.bincount(self.data.train.labels, minlength=len(self.data.classes)).min())
 
     @property
     def residual(self) -> bool:

@@ -235,6 +235,13 @@ class Spec(Section):
             raise ValueError("a sweep's name is letters, digits, '.', '_' and '-', and starts with a letter or digit")
         return value
 
+    @field_validator("storage")
+    @classmethod
+    def _a_folder(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value:
+            raise ValueError(f"{value!r} is an address; a sweep's folder lies on a file system")
+        return value
+
     @field_validator("model", "seeds", "sparsities")
     @classmethod
     def _no_repeats(cls, values: list) -> list:

@@ -152,6 +152,8 @@ class _Builder:
             first = self.result.lines.setdefault(inner, line)
             if key.tag != _TAG + "str":
                 self._wrong(inner, "a key is text, and this is none; quote it")
+            elif key.value == "<<" and not key.style:
+                self._wrong(path, f"the merge key << on line {line} is not of YAML 1.2; write its keys out")
             elif key.value in value:
                 self._wrong(inner, f"the key stands twice, on lines {first} and {line}; remove one")
             else:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from decimal import Decimal
+from importlib.metadata import version
 
 import pytest
 from typer.testing import CliRunner
@@ -114,6 +115,9 @@ def test_run_says_what_is_wrong(here, tmp_path):
     assert blocked.exit_code == 2
     assert "cannot be written" in blocked.stderr
     assert "--out" in blocked.stderr
+    address = jackpot("run", "quickstart", "--dry-run", "--out", "s3://bucket/sweep")
+    assert address.exit_code == 2
+    assert address.stderr == "--out s3://bucket/sweep: is an address; a sweep's folder lies on a file system\n"
 
 
 def test_validate_reports_everything_at_once(here, tmp_path):
@@ -268,6 +272,10 @@ def test_doctor(here):
     assert found["versions"]["ray"].startswith("2.60")
     assert found["cpus"] >= 1
     assert found["methods"][:2] == ["dense", "random"]
+
+
+def test_version():
+    assert jackpot("--version").stdout == f"jackpot {version('jackpot-tickets')}\n"
 
 
 def test_new_and_schema(tmp_path, monkeypatch):

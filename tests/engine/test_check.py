@@ -55,3 +55,32 @@ def test_a_pattern_that_excludes_nothing_is_named_with_the_layers_there_are() ->
 def test_a_ticket_rewound_to_the_end_is_refused() -> None:
     (said,) = _faults(methods=[{"name": "lottery", "rewind_to": "2ep"}])
     assert "rewind_to: 2ep is the schedule's end" in said
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"batch": 1296}, "recipe.batch: 1296 is more than the 1295 training images; lower it"),
+        ({"schedule": {"warmup": "2ep"}},
+         "recipe.schedule.warmup: 2ep is not shorter than the training of 2 epochs; shorten it"),
+        ({"schedule": {"name": "cosine", "warmup": "42it"}},
+         "recipe.schedule.warmup: 42it is not shorter than the training of 2 epochs; shorten it"),
+        ({"augmentation": {"crop": 9}},
+         "recipe.augmentation.crop: 9 is more than the 8 pixels of an image's side; lower it"),
+    ],
+)  # fmt: skip
+def test_a_recipe_that_does_not_go_with_the_images_is_refused(recipe: dict[str, Any], message: str) -> None:
+    (said,) = _faults(recipe={"epochs": 2, **recipe})
+    assert message in said
+
+
+def test_a_recipe_at_the_bounds_is_allowed() -> None:
+    bounds = {"epochs": 2, "schedule": {"warmup": "41it"}, "augmentation": {"crop": 8}}
+    assert _faults(recipe=bounds) == []
+    assert _faults(recipe={"epochs": 1, "batch": 1295}) == []
+
+
+def test_a_scoring_batch_larger_than_the_smallest_class_is_refused() -> None:
+    assert _faults(methods=[{"name": "snip", "per_class": 125}]) == []
+    (said,) = _faults(methods=[{"name": "snip", "per_class": [125, 126]}])
+    assert "methods[0]: snip-per_class126 on convnet at sparsity 0.9: per_class: 126 is more than the 125" in said

@@ -42,7 +42,7 @@ class RecordingBench:
 
     def __init__(self, layers: tuple, sparsity: str, residual: bool = False) -> None:
         self.layers, self.sparsity, self.residual = layers, Decimal(sparsity), residual
-        self.seed, self.classes = 0, 10
+        self.seed, self.classes, self.smallest_class = 0, 10, 20
         self.asked: list[str] = []
 
     def _stage(self, text: str, step: int = 0) -> Stage:

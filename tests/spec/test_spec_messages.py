@@ -128,6 +128,8 @@ CASES = [
     # rules of one section
     ("name: a b",
      ["name: a sweep's name is letters, digits, '.', '_' and '-', and starts with a letter or digit"]),
+    ("storage: s3://bucket/sweeps",
+     ["storage: 's3://bucket/sweeps' is an address; a sweep's folder lies on a file system"]),
     ("seeds: [1, 2, 1]", ["seeds: 1 stands twice; remove one"]),
     ("sparsities: [0.9, 0.90]", ["sparsities: 0.9 stands twice; remove one"]),
     ("model: [convnet, {name: convnet}]", ["model: the network 'convnet' stands twice; remove one"]),

@@ -99,6 +99,7 @@ def test_no_spec_at_all(tmp_path: Path, text: str, line: int | None, message: st
 PARTLY = [
     ("a: 1\nb: 2\na: 3\n", ("a",), "the key stands twice, on lines 1 and 3; remove one"),
     ("a: {b: 1, b: 2}\n", ("a", "b"), "the key stands twice, on lines 1 and 1; remove one"),
+    ("a: &r {b: 1}\nc: {<<: *r}\n", ("c",), "the merge key << on line 2 is not of YAML 1.2; write its keys out"),
     ("1: a\n", ("1",), "a key is text, and this is none; quote it"),
     ("a: {true: 1}\n", ("a", "true"), "a key is text, and this is none; quote it"),
     ("? [a]\n: 1\n", (), "the key on line 1 is a list or mapping; a key is text"),
