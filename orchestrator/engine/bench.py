@@ -98,7 +98,8 @@ class TrialBench(PlanningBench):
             self._ensure(self._jobs[key])
             meta = self.store.meta(key)
         if reason := meta.get("diverged"):
-            raise Diverged(f"{reason} (stage {key[:12]})")
+            known = {name: meta[name] for name in ("at", "seconds", "history")}
+            raise Diverged(f"{reason} (stage {key[:12]})", known)
         return meta
 
     def value(self, key: str) -> Tensors:
@@ -141,7 +142,8 @@ class TrialBench(PlanningBench):
         try:
             tensors, meta = makers[request.kind](request)
         except Diverged as reason:
-            tensors, meta = {}, {"diverged": str(reason)}
+            # on the way to a step before this stage's own: the training until then is that stage's
+            tensors, meta = {}, {**reason.record, "diverged": str(reason), "steps": 0}
         except (Stopped, StageFailed, Blocked):
             raise
         except Exception as error:
@@ -195,14 +197,19 @@ class TrialBench(PlanningBench):
         if checkpoint is not None and progress_of(checkpoint).step > first:
             trainer.restore(checkpoint)
             log.info("continuing stage %s at step %d", request.key[:12], trainer.progress.step)
-        self._run(trainer, request)
+        diverged = {}
+        try:
+            self._run(trainer, request)
+        except Diverged as reason:
+            diverged = {"diverged": str(reason), "at": trainer.progress.step}
         whole = request.until == self.setting.total_steps
-        tensors = weights_of(trainer.state()) if whole else trainer.state()
+        tensors = {} if diverged else weights_of(trainer.state()) if whole else trainer.state()
         progress = trainer.progress
         return tensors, {
-            "steps": request.until - first,
+            "steps": progress.step - first,
             "seconds": progress.seconds,
             "history": progress.history,
+            **diverged,
         }
 
     def _cuts_before(self, request: Request) -> list[Request]:
@@ -249,16 +256,18 @@ class TrialBench(PlanningBench):
                 checkpoint()
                 raise Stopped
 
-        trainer.run(
-            request.until,
-            on_epoch=tell,
-            checkpoint=checkpoint,
-            due=lambda: time.monotonic() - saved > CHECKPOINT_SECONDS,
-            on_step=on_step,
-        )
-        progress.seconds = spent + time.monotonic() - began
-        if progress.step > told:
-            tell({})
+        try:
+            trainer.run(
+                request.until,
+                on_epoch=tell,
+                checkpoint=checkpoint,
+                due=lambda: time.monotonic() - saved > CHECKPOINT_SECONDS,
+                on_step=on_step,
+            )
+        finally:
+            progress.seconds = spent + time.monotonic() - began
+            if progress.step > told:
+                tell({})
 
     # Failures that other trials must not repeat
 

@@ -29,7 +29,13 @@ class TrainingData(Protocol):
 
 
 class Diverged(Exception):
-    """The loss or a weight is no longer finite. A result, not an error: the same trial would diverge again."""
+    """The loss or a weight is no longer finite. A result, not an error: the same trial would diverge again.
+    `record` is what its stage's record says of the training until then: the step `at` which it ended, `seconds`
+    and `history`."""
+
+    def __init__(self, reason: str, record: Mapping[str, Any] | None = None) -> None:
+        super().__init__(reason)
+        self.record = dict(record or {})
 
 
 @dataclass

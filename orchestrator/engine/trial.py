@@ -63,6 +63,8 @@ def run_trial(
         result |= {
             "status": "diverged",
             "error": {"type": "Diverged", "message": str(reason), "traceback": ""},
+            "metrics": _costs(bench, trial, watch) if bench else {},
+            "history": reason.record.get("history", []),
         }
     except Blocked as reason:
         result |= {"status": "blocked", "blocked_by": reason.by}
@@ -188,7 +190,7 @@ def _measure(bench: TrialBench, trial: Trial, chain: Chain, watch: Watch) -> dic
         "macs": sparse,
         "macs/dense": dense,
         "macs/speedup": dense / max(1.0, sparse),
-        **_costs(bench, trial, chain, watch),
+        **_costs(bench, trial, watch),
     }
     if "validation" in measured:
         metrics |= {
@@ -222,21 +224,26 @@ def _check_sparsity(bench: TrialBench, trial: Trial, chain: Chain, masks: Tensor
             raise AssertionError(f"removed weights of layer {layer.name!r} are not zero after training")
 
 
-def _costs(bench: TrialBench, trial: Trial, chain: Chain, watch: Watch) -> dict[str, float]:
-    """Epochs and seconds of training: of the whole chain, and the epochs that are this trial's own."""
+def _costs(bench: TrialBench, trial: Trial, watch: Watch) -> dict[str, float]:
+    """Epochs and seconds of training: of the whole chain, as far as it came, and the epochs that are this trial's
+    own."""
     store, per_epoch = bench.store, bench.setting.per_epoch
     ends: dict[str, tuple[int, int]] = {}
-    for request in chain.trainings:
+    for request in bench.requests.values():
+        if request.kind != "train":
+            continue
         _, until = ends.get(request.run, (request.start, 0))
         ends[request.run] = (request.start, max(until, request.until))
-    own, seconds = 0, 0.0
-    for run, (_, until) in ends.items():
-        seconds += (store.meta(training_key(run, until)) or {}).get("seconds", 0.0)
+    steps, own, seconds = 0, 0, 0.0
+    for run, (start, until) in ends.items():
+        last = store.meta(training_key(run, until)) or {}
+        steps += last.get("at", until) - start  # `at` where it diverged
+        seconds += last.get("seconds", 0.0)
         for step in {*watch.cuts.get(run, []), until}:
             meta = store.meta(training_key(run, step)) if step <= until else None
             own += meta["steps"] if meta and meta.get("trial") == trial.id else 0
     return {
-        "cost/epochs": float(Fraction(sum(until - start for start, until in ends.values()), per_epoch)),
+        "cost/epochs": float(Fraction(steps, per_epoch)),
         "cost/epochs_new": float(Fraction(own, per_epoch)),
         "cost/train_seconds": seconds,
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from trial_benches import same, trial_bench
 from trial_runs import only, run, run_all
 
 from orchestrator.engine import bench as bench_module
+from orchestrator.engine import train as train_module
 from orchestrator.engine.bench import Stopped, Watch
 from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SweepFolder
@@ -19,6 +22,7 @@ from orchestrator.engine.plan import make_plan
 from orchestrator.engine.planning import follow
 from orchestrator.engine.results import METRICS, planned_results, results, run_status, write_csv
 from orchestrator.engine.setting import Setting
+from orchestrator.engine.status import epochs_trained
 from orchestrator.engine.train import Trainer, weights_of
 from orchestrator.engine.trial import run_trial
 from orchestrator.spec.models import Spec
@@ -114,7 +118,27 @@ def test_a_divergence_is_a_result(make_spec: MakeSpec, folder: SweepFolder) -> N
     assert result["status"] == "diverged"
     assert result["error"]["type"] == "Diverged"
     assert "not finite at step" in result["error"]["message"]
-    assert result["metrics"] == {}
+    assert "accuracy/test" not in result["metrics"]
+
+
+def test_what_was_trained_until_a_divergence_is_counted_and_kept(
+    make_spec: MakeSpec, folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 6 steps an epoch: from step 8 on the rate is absurd; a rewinding point lies beyond
+    monkeypatch.setattr(train_module, "learning_rate", lambda recipe, step, per_epoch: 0.05 if step < 8 else 1e30)
+    told: list[dict[str, Any]] = []
+    spec = make_spec(methods=["dense", {"name": "lottery", "rewind_to": "11it"}])
+    found = run_all(folder, spec, tell=told.append)
+    assert [result["status"] for result in found.values()] == ["diverged"] * 2
+    (step,) = {re.findall(r"not finite at step (\d+) ", result["error"]["message"])[0] for result in found.values()}
+    trained = Fraction(int(step) + 1, 6)  # the step at which the loss was seen to be infinite included
+    assert 8 / 6 < trained < 11 / 6
+    for result in found.values():
+        assert [epoch["epoch"] for epoch in result["history"]] == [1]
+        assert result["metrics"]["cost/epochs"] == float(trained)
+        assert result["metrics"]["cost/train_seconds"] > 0
+    assert sum(result["metrics"]["cost/epochs_new"] for result in found.values()) == float(trained)
+    assert epochs_trained([told]) == float(trained)
 
 
 def test_a_stopped_trial_leaves_no_result(make_spec: MakeSpec, folder: SweepFolder) -> None:
