@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +27,8 @@ from orchestrator.engine.files import Corrupt, file_digest, read_sealed, replaci
 log = logging.getLogger(__name__)
 
 Tensors = dict[str, torch.Tensor]
+
+_TEMPORARY = ("stages/??/.*.tmp", "checkpoints/*/.*.tmp", "trials/*/.*.tmp")
 
 
 class Store:
@@ -108,7 +110,7 @@ class Store:
 
     def size(self, key: str) -> int:
         """Bytes of a stage."""
-        return sum(file.stat().st_size for file in self.path(key).iterdir())
+        return _bytes(self.path(key))
 
     def delete(self, key: str) -> int:
         """Remove a stage; the bytes it held."""
@@ -116,6 +118,13 @@ class Store:
         (path / "stage.json").unlink()  # first: a stage without its record does not exist
         shutil.rmtree(path)
         return size
+
+    def litter(self, needed: Collection[str]) -> dict[Path, int]:
+        """What killed writers have left half written, and checkpoints of stages that are not `needed`: paths
+        with their bytes. Only for who keeps writers away: theirs look the same while they write."""
+        left = [path for pattern in _TEMPORARY for path in self.folder.glob(pattern)]
+        left += [path for path in self.folder.glob("checkpoints/*") if path.name not in needed]
+        return {path: _bytes(path) for path in left}
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
@@ -159,6 +168,13 @@ class Store:
     def drop_checkpoint(self, key: str) -> None:
         """Remove a stage's checkpoints, once it is complete."""
         shutil.rmtree(self.folder / "checkpoints" / key, ignore_errors=True)
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
+    except FileNotFoundError:  # removed meanwhile
+        return 0
 
 
 def _locked(file: IO[str], path: Path) -> bool:

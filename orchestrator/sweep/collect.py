@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import make_plan
 from orchestrator.spec.loading import load
@@ -9,7 +11,7 @@ from orchestrator.spec.loading import load
 
 def collect(folder: SweepFolder, dry_run: bool = False) -> tuple[int, int]:
     """Remove every stage that is not in the chain of a planned trial without a result; tickets hold their own
-    weights and masks. Returns how many stages, and their bytes."""
+    weights and masks; and what killed workers have left. Returns how many stages, and the bytes of all."""
     spec = load(folder.path / "spec.yaml").require()
     plan = make_plan(spec)
     needed = set()
@@ -22,6 +24,10 @@ def collect(folder: SweepFolder, dry_run: bool = False) -> tuple[int, int]:
         if key not in needed:
             stages += 1
             size += folder.store.size(key) if dry_run else folder.store.delete(key)
+    for path, left in folder.store.litter(needed).items():
+        size += left
+        if not dry_run:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     return stages, size
 
 
