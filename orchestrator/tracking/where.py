@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 from orchestrator.spec.models import Tracking
 
@@ -23,7 +24,8 @@ class TrackingError(Exception):
 
 def own_database(folder: Path) -> str:
     """The address of the database inside a sweep's folder, where runs go unless told otherwise."""
-    return f"sqlite:///{Path(folder).resolve()}/mlflow.db"
+    path = str(Path(folder).resolve()).replace("%", "%25").replace("?", "%3F")  # what else means itself in a URI
+    return f"sqlite:///{path}/mlflow.db"
 
 
 def uri_of(folder: Path, tracking: Tracking) -> str:
@@ -58,8 +60,9 @@ def artifact_root(folder: Path, uri: str) -> Path | None:
     databases; None where a server decides."""
     if is_server(uri):
         return None
-    beside = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else Path(folder).resolve()
-    return beside / "mlartifacts"
+    if uri.startswith("sqlite:///"):
+        return Path(unquote(uri.removeprefix("sqlite:///"))).parent / "mlartifacts"
+    return Path(folder).resolve() / "mlartifacts"
 
 
 @contextmanager

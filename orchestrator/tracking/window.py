@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from orchestrator.engine.files import file_digest
 from orchestrator.tracking import client as clients
@@ -137,7 +139,7 @@ class Window:
         if not location.startswith("file://"):
             return self.client.log_artifact(run.info.run_id, str(ticket))
         # a ticket is as large as its network and never changes in place: a second name costs no space
-        target = Path(location.removeprefix("file://")) / ticket.name
+        target = Path(url2pathname(urlsplit(location).path)) / ticket.name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         try:

@@ -64,9 +64,14 @@ def test_a_recomputed_trial_replaces_its_run(make_sweep: Make) -> None:
     assert "accuracy/test" not in run.data.metrics
 
 
-def test_a_ticket_takes_no_space_twice(make_sweep: Make) -> None:
-    folder = make_sweep(1)
-    tracker(folder).sync()
+@pytest.mark.parametrize("name", ["tiny", "sp ace", "ümläut", "50%", "a%20b", "a#b", "a?b", "a&b=c", "it's"])
+def test_a_ticket_takes_no_space_twice_whatever_the_folder_is_called(make_sweep: Make, name: str) -> None:
+    folder = make_sweep(1, name)
+    assert tracker(folder).sync().message is None
+    assert_complete(folder, own_database(folder))
+    # MLflow makes an empty folder by the name in the database's address, but nothing is lost in it
+    others = [path for path in folder.parent.iterdir() if path != folder]
+    assert not [path for other in others for path in other.rglob("*")]
     (kept,) = folder.glob("mlartifacts/*/artifacts/ticket.safetensors")
     assert kept.samefile(folder / "trials" / DONE / "ticket.safetensors")
 
