@@ -49,8 +49,8 @@ class Workbench(Protocol):
     """Fraction of the prunable weights to remove."""
     layers: tuple[Layer, ...]
     """Prunable layers in module order."""
-    residual: bool
-    """Whether the network has residual connections."""
+    residual: bool | None
+    """Whether the network has residual connections; None where a user's network does not say."""
     classes: int
     smallest_class: int
     """Training images of the class that has the fewest."""

@@ -13,11 +13,12 @@ PRUNABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 @dataclass(frozen=True)
 class Layer:
-    """One prunable weight: its module's name, the weight's shape, whether it is a linear map."""
+    """One prunable weight: its module's name and the weight's shape."""
 
     name: str
     shape: tuple[int, ...]
-    linear: bool
+    classifier: bool = False
+    """Whether it is the last linear map of the whole network."""
 
     @property
     def weights(self) -> int:
@@ -33,11 +34,13 @@ class Layer:
 def prunable_layers(net: nn.Module, exclude: tuple[str, ...] = ()) -> tuple[Layer, ...]:
     """Every Conv and Linear weight in module traversal order, without those whose module name
     matches a pattern of `exclude`. A weight that two modules share is one layer."""
-    layers, seen = [], set()
+    shapes: dict[str, tuple[int, ...]] = {}
+    seen, classifier = set(), None
     for name, module in net.named_modules():
         if not isinstance(module, PRUNABLE) or id(module.weight) in seen:
             continue
         seen.add(id(module.weight))
-        if not any(fnmatch(name, pattern) for pattern in exclude):
-            layers.append(Layer(name, tuple(module.weight.shape), isinstance(module, nn.Linear)))
-    return tuple(layers)
+        shapes[name] = tuple(module.weight.shape)
+        classifier = name if isinstance(module, nn.Linear) else classifier
+    excluded = {name for name in shapes if any(fnmatch(name, pattern) for pattern in exclude)}
+    return tuple(Layer(name, shape, name == classifier) for name, shape in shapes.items() if name not in excluded)

@@ -16,6 +16,8 @@ from methods.layers import Layer
 from methods.masks import keep_largest, keep_largest_per_layer
 from methods.step import Step
 
+MAX_LEVELS = 1000
+
 
 class Lottery(method.Method):
     """Train, remove the smallest weights, rewind the rest, again and again until the sparsity is reached."""
@@ -40,6 +42,7 @@ class Lottery(method.Method):
 
     def find(self, bench: Workbench) -> Ticket:
         """Levels at density (1 - fraction)^t, shared by all targets; the last one lands on the target exactly."""
+        self._refuse_endless(bench.sparsity)
         self._pruned(bench.layers, bench.sparsity)  # refuses the target itself, before a level on the way to it
         pruned = [*self._levels(bench.sparsity), bench.sparsity]
         theta_0 = bench.initialise()
@@ -58,6 +61,16 @@ class Lottery(method.Method):
             if level < len(pruned):
                 trained = bench.train(rewound, masks)
         return Ticket(rewound, masks)
+
+    def _refuse_endless(self, target: Decimal) -> None:
+        if self.options.one_shot:
+            return
+        levels = float((1 - target).ln() / (1 - self.options.fraction).ln())
+        if levels > MAX_LEVELS:
+            raise ValueError(
+                f"fraction: {self.options.fraction} takes {levels:,.0f} levels, each a training, to sparsity {target}; "
+                f"at most {MAX_LEVELS:,} are allowed, so raise it"
+            )
 
     def _levels(self, target: Decimal) -> Iterator[Decimal]:
         """Sparsities 1 - (1 - fraction)^t below the target."""
@@ -85,7 +98,7 @@ class Lottery(method.Method):
     def _pruned(self, layers: tuple[Layer, ...], sparsity: Decimal) -> tuple[list[Layer], list[Layer], int]:
         """The layers that are pruned, those left dense, whose weights count towards the sparsity all the same, and
         how many weights the pruned ones keep."""
-        classifier = next((layer for layer in reversed(layers) if layer.linear), None)
+        classifier = next((layer for layer in layers if layer.classifier), None)
         dense = [classifier] if classifier and not self.options.prune_classifier else []
         keep = budget.kept(budget.total(layers), sparsity) - budget.total(dense)
         if keep < 0:

@@ -31,7 +31,7 @@ def layer_counts(
     layers: Sequence[Layer],
     sparsity: Decimal,
     *,
-    residual: bool,
+    residual: bool | None,
     classifier_keep: Decimal | None = None,
     reference: bool = False,
 ) -> list[int]:
@@ -41,10 +41,15 @@ def layer_counts(
     it has none, as in their code. `classifier_keep`: fixed keep ratio of the last linear layer (default: 0.3
     for their decays, free otherwise). `reference`: round every layer down at the end, as their code does (which
     also rounds on the way: a layer may differ from it by a few weights), so that the sum may fall short of the
-    budget by up to a weight a layer. Raises ValueError for an unknown ratio, and for a
-    classifier that alone is over the budget."""
+    budget by up to a weight a layer. Raises ValueError for an unknown ratio, for a decay of Su et al. where
+    `residual` is not known, and for a classifier that alone is over the budget."""
     if ratio not in RATIOS:
         raise ValueError(f"unknown ratio {ratio!r}; known: {', '.join(RATIOS)}")
+    if ratio in _DECAYS and residual is None:
+        raise ValueError(
+            f"ratio {ratio} depends on whether the network has residual connections, and this one does not say; give "
+            "it an attribute `residual`, True or False, or choose uniform, balanced or erk"
+        )
     caps = [layer.weights for layer in layers]
     keep = budget.kept(sum(caps), sparsity)
     if ratio in _DECAYS and classifier_keep is None:
@@ -69,11 +74,11 @@ def layer_counts(
 
 
 def _classifier(layers: Sequence[Layer]) -> int | None:
-    """Position of the last linear layer."""
-    return max((i for i, layer in enumerate(layers) if layer.linear), default=None)
+    """Position of the network's last linear layer, where it is prunable."""
+    return next((i for i, layer in enumerate(layers) if layer.classifier), None)
 
 
-def _proportions(ratio: str, layers: Sequence[Layer], residual: bool) -> list[Fraction]:
+def _proportions(ratio: str, layers: Sequence[Layer], residual: bool | None) -> list[Fraction]:
     """Unscaled number of weights of each layer: only their proportions matter."""
     n = len(layers)
     if ratio == "uniform":

@@ -53,7 +53,7 @@ def snip_masks(bench: Workbench, weights: Tensors, keep: int, per_class: int, ba
     for part in range(batches):
         images, labels = bench.scoring_batch(per_class, part)
         loss = F.cross_entropy(net(images), labels)
-        for total, gradient in zip(gradients, torch.autograd.grad(loss, scored), strict=True):
+        for total, gradient in zip(gradients, torch.autograd.grad(loss, scored, materialize_grads=True), strict=True):
             total += gradient
     scores = {
         layer.name: (parameter.detach() * gradient).abs()

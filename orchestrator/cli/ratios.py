@@ -31,7 +31,7 @@ def command(
     try:
         net = skeleton(Model(name=model, **_options(model_option or [])), num_classes, shape)
         layers = prunable_layers(net)
-        counts = layer_counts(ratio, layers, _sparsity(sparsity), residual=bool(getattr(net, "residual", False)))
+        counts = layer_counts(ratio, layers, _sparsity(sparsity), residual=getattr(net, "residual", None))
     except (ModelError, ValueError) as error:
         wrong(str(error))
     rows = [

@@ -21,7 +21,7 @@ from orchestrator.engine.planning import PlanningBench, Request, training_key
 from orchestrator.engine.seeds import derive, generator
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.store import Store
-from orchestrator.engine.train import Diverged, Trainer, evaluate, progress_of, weights_of
+from orchestrator.engine.train import TRAINERS, Diverged, Trainer, evaluate, progress_of, weights_of
 
 log = logging.getLogger(__name__)
 
@@ -168,8 +168,8 @@ class TrialBench(PlanningBench):
         # Layers that draw at random (dropout) use torch's global generators.
         torch.manual_seed(derive(self.seed, "layers while computing"))
         tensors = request.function(_Tools(self), *values, **request.options)
-        if wrong := [name for name in tensors if "/" in name]:
-            raise ValueError(f"{request.function.__name__} gives {wrong[0]!r}: the name of a tensor holds no '/'")
+        if wrong := [name for name in tensors if name.startswith(TRAINERS)]:
+            raise ValueError(f"{request.function.__name__} gives {wrong[0]!r}: no name begins with {TRAINERS}")
         return tensors, {}
 
     def _evaluate(self, request: Request) -> tuple[Tensors, dict]:

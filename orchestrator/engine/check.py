@@ -4,12 +4,12 @@ its shape, so that all is reported at once."""
 from __future__ import annotations
 
 from fnmatch import fnmatch
-from typing import Any
 
+from methods import budget
 from methods.layers import prunable_layers
 from orchestrator.engine.data import DataError, DataSet, check_data, load_data
 from orchestrator.engine.nets import ModelError, check_model, skeleton
-from orchestrator.engine.plan import Trial, plan_trial, sparsities
+from orchestrator.engine.plan import Trial, model_label, plan_trial, sparsities
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.train import steps_per_epoch
 from orchestrator.spec.arms import expand
@@ -29,12 +29,17 @@ def check(loaded: Loaded) -> list[Problem]:
         data = load_data(loaded.parts["data"])
     except DataError as error:
         return [Problem(("data",), message) for message in error.problems] + _check_names(models)
-    problems = _check_models(models, len(data.classes), data.shape)
-    if problems or not {"model", "recipe", "methods"} <= loaded.parts.keys():
+    found = [check_model(model, len(data.classes), data.shape) for model in models]
+    problems = [Problem(("model", i, *path), message) for i, own in enumerate(found) for path, message in own]
+    problems += _check_labels(models)
+    if "recipe" in loaded.parts:
+        problems += _check_recipe(loaded.parts["recipe"], data)
+    if not {"model", "recipe", "methods"} <= loaded.parts.keys():
         return problems
     # a fault in another section, such as tracking, must not hide what is wrong here
     spec = loaded.spec or Spec.model_construct(**loaded.parts)
-    return _check_recipe(spec.recipe, data) or _check_methods(spec)
+    right = {i: Setting(spec, model) for i, model in enumerate(models) if not found[i]}
+    return [*problems, *_check_layers(spec, right), *_check_methods(spec, list(right.values()))]
 
 
 def _check_recipe(recipe: Recipe, data: DataSet) -> list[Problem]:
@@ -66,24 +71,28 @@ def _check_names(models: list[Model]) -> list[Problem]:
     return problems
 
 
-def _check_models(models: list[Model], classes: int, shape: tuple[int, int, int]) -> list[Problem]:
-    problems: list[Problem] = []
-    for i, model in enumerate(models):
-        found: list[Any] = check_model(model, classes, shape)
-        problems += [Problem(("model", i, *path), message) for path, message in found]
-    return problems
+def _check_labels(models: list[Model]) -> list[Problem]:
+    """Networks that would be called the same: two weights files of one name, in two folders."""
+    labels = [model_label(model) for model in models]
+    return [
+        Problem(("model", i), f"would be called {label!r} like another network; rename its weights file")
+        for i, label in enumerate(labels)
+        if label in labels[:i]
+    ]
 
 
-def _check_methods(spec: Spec) -> list[Problem]:
+def _check_methods(spec: Spec, settings: list[Setting]) -> list[Problem]:
     """Let every method plan every sparsity on every network, with one seed."""
-    problems: dict[Problem, None] = dict.fromkeys(_check_layers(spec))
-    for model in spec.model:
-        setting = Setting(spec, model)
-        if not setting.layers:
-            return [Problem(("prunable", "exclude"), f"leaves no layer of {model.name} to prune; exclude fewer")]
-        for i, method in enumerate(spec.methods):
+    problems: dict[Problem, None] = {}
+    for setting in settings:
+        model, weights = setting.model, budget.total(setting.layers)
+        empty = [sparsity for sparsity in spec.sparsities if weights and not budget.kept(weights, sparsity)]
+        for sparsity in empty:
+            message = f"keeps none of the {weights:,} prunable weights of {model.name}; lower it"
+            problems[Problem(("sparsities", spec.sparsities.index(sparsity)), message)] = None
+        for i, method in enumerate(spec.methods if weights else ()):
             for arm in expand(method):
-                for sparsity in sparsities(spec, arm):
+                for sparsity in (each for each in sparsities(spec, arm) if each not in empty):
                     try:
                         plan_trial(setting, Trial(model, arm, sparsity, spec.seeds[0]))
                     except ValueError as error:
@@ -92,11 +101,14 @@ def _check_methods(spec: Spec) -> list[Problem]:
     return list(problems)
 
 
-def _check_layers(spec: Spec) -> list[Problem]:
-    """Patterns that exclude nothing, and layers whose weight cannot be masked."""
+def _check_layers(spec: Spec, settings: dict[int, Setting]) -> list[Problem]:
+    """Patterns that exclude nothing, or everything, and layers whose weight cannot be masked. `settings`: the
+    networks that can be looked at, by their place in the spec."""
     problems, names = [], []
-    for i, model in enumerate(spec.model):
-        setting = Setting(spec, model)
+    for i, setting in settings.items():
+        if not setting.layers:
+            message = f"leaves no layer of {setting.model.name} to prune; exclude fewer"
+            problems.append(Problem(("prunable", "exclude"), message))
         names += [layer.name for layer in prunable_layers(setting.skeleton)]
         trained = {name for name, weight in setting.skeleton.named_parameters() if weight.requires_grad}
         problems += [
@@ -108,7 +120,7 @@ def _check_layers(spec: Spec) -> list[Problem]:
             for layer in setting.layers
             if layer.parameter not in trained
         ]
-    for i, pattern in enumerate(spec.prunable.exclude):
+    for i, pattern in enumerate(spec.prunable.exclude if names else ()):
         if not any(fnmatch(name, pattern) for name in names):
             message = f"{pattern!r} matches no prunable layer{nearest(pattern, names)} layers: {', '.join(names)}"
             problems.append(Problem(("prunable", "exclude", i), message))

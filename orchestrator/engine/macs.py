@@ -38,8 +38,13 @@ def macs(net: nn.Module, shape: tuple[int, int, int], layers: Sequence[Layer]) -
         name = names.get(id(getattr(module, "weight", None)))
         if name is not None:
             _count(module, name, counter, flops)
-    with torch.no_grad(), counter:
-        net(torch.zeros(1, *shape))
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # of whose fused attention the counter knows nothing
+    try:
+        with torch.no_grad(), counter:
+            net(torch.zeros(1, *shape))
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
     return Macs(counter.get_total_flops() // 2, {name: count // 2 for name, count in flops.items()})
 
 

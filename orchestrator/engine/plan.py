@@ -114,17 +114,24 @@ def _runs(trainings: Iterable[Request]) -> dict[str, tuple[int, int]]:
 class Plan:
     """All trials of a sweep in the order they will be started: the longest chain first."""
 
-    def __init__(self, planned: Iterable[Planned], done: Collection[str] = (), whole: Plan | None = None) -> None:
+    def __init__(
+        self,
+        planned: Iterable[Planned],
+        done: Collection[str] = (),
+        has: Callable[[str], bool] = lambda key: False,
+        whole: Plan | None = None,
+    ) -> None:
         # stable: trials of equal length stay in the order written
         self.planned = sorted(planned, key=lambda planned: -planned.epochs)
         self._whole = whole or self
         self.done = frozenset(done)
         """Trials with a result that stands: they need none of their stages any more, whether these still exist
         or were dropped (`jackpot gc`)."""
+        self._has = has
 
-    def given(self, done: Collection[str]) -> Plan:
-        """The same plan where these trials are done."""
-        return Plan(self.planned, done, self._whole if self._whole is not self else None)
+    def given(self, done: Collection[str], has: Callable[[str], bool] = lambda key: False) -> Plan:
+        """The same plan where these trials are done, and `has` says which stages exist."""
+        return Plan(self.planned, done, has, self._whole if self._whole is not self else None)
 
     def only(self, method: str | None) -> Plan:
         """The plan of one method's trials alone (by its name or label). Raises SpecError where there are none."""
@@ -132,7 +139,7 @@ class Plan:
         if not chosen:
             labels = ", ".join(sorted({p.trial.arm.label for p in self.planned}))
             raise SpecError([f"--only {method}: no such method in this spec; it has: {labels}"])
-        return Plan(chosen, self.done, self._whole)
+        return Plan(chosen, self.done, self._has, self._whole)
 
     @cached_property
     def by_id(self) -> dict[str, Planned]:
@@ -153,15 +160,9 @@ class Plan:
 
     @cached_property
     def owners(self) -> dict[str, str]:
-        """Training stage -> the trial whose cost it is if it is made now: the first one left, in the order of the
-        plan, whose chain passes through it."""
-        owners: dict[str, str] = {}
-        for planned in self.planned:
-            if planned.id in self.done:
-                continue
-            for key in self.segments(planned):
-                owners.setdefault(key, planned.id)
-        return owners
+        """Training stage that is missing as this is first asked -> the trial whose cost it will be: the first one
+        left, in the order of the plan, that has to make it."""
+        return {key: planned.id for key, (planned, _) in self.missing(self._has).items()}
 
     def segments(self, planned: Planned) -> dict[str, tuple[int, int]]:
         """The pieces of training that a trial's chain is made of: stage -> first and last step."""
@@ -189,7 +190,8 @@ class Plan:
         return Plan(self.planned).epochs_missing(lambda key: False)
 
     def missing(self, has: Callable[[str], bool]) -> dict[str, tuple[Planned, Fraction]]:
-        """Training stages left to make, given which exist: stage -> a trial that needs it, and its epochs."""
+        """Training stages left to make, given which exist: stage -> the first trial that has to make it, and its
+        epochs."""
         found: dict[str, tuple[Planned, Fraction]] = {}
         for planned in self.planned:
             if planned.id in self.done:
@@ -200,7 +202,7 @@ class Plan:
                 for step in self.cuts[run]:
                     key = training_key(run, step)
                     if step <= until and not has(key):
-                        found[key] = (planned, Fraction(step - start, planned.per_epoch))
+                        found.setdefault(key, (planned, Fraction(step - start, planned.per_epoch)))
                     start = step
         return found
 
@@ -266,8 +268,8 @@ def make_plan(spec: Spec) -> Plan:
 
 def plan_trial(setting: Setting, trial: Trial) -> Planned:
     """The chain of stages of one trial. Raises ValueError where its method refuses."""
-    bench = PlanningBench(setting, trial.method_class, trial.seed, trial.sparsity)
     try:
+        bench = PlanningBench(setting, trial.method_class, trial.seed, trial.sparsity)
         chain = follow(bench, trial.method)
     except ValueError:
         raise

@@ -53,15 +53,15 @@ class PlanningBench:
         self.classes, self.smallest_class = len(setting.data.classes), setting.smallest_class
         self.method_source = source_hash(method.__module__)
         self.requests: dict[str, Request] = {}
+        self._initial = digest({"kind": "initialise", "setting": setting.key, "seed": seed})
         self._dense = digest({"kind": "dense masks", "setting": setting.key})
 
     # What a method asks for
 
     def initialise(self) -> Stage:
         """See Workbench."""
-        key = digest({"kind": "initialise", "setting": self.setting.key, "seed": self.seed})
-        self._ask(Request(key, "initialise"))
-        return Stage(key)
+        self._ask(Request(self._initial, "initialise"))
+        return Stage(self._initial)
 
     def dense_masks(self) -> Stage:
         """See Workbench."""
@@ -79,7 +79,7 @@ class PlanningBench:
         if end == weights.step:
             return weights
         mask_key = None if masks is None or masks.key == self._dense else masks.key
-        if self.setting.model.weights and mask_key is None:
+        if self.setting.model.weights and mask_key is None and weights.key == self._initial:
             if until is not None:
                 raise ValueError(f"cannot rewind to {until}: the dense network comes from `weights:`, untrained here")
             return weights

@@ -52,9 +52,9 @@ class Setting:
         return int(np.bincount(self.data.train.labels, minlength=len(self.data.classes)).min())
 
     @property
-    def residual(self) -> bool:
-        """Whether the network says that it has residual connections."""
-        return bool(getattr(self.skeleton, "residual", False))
+    def residual(self) -> bool | None:
+        """Whether the network says that it has residual connections; None where it says nothing."""
+        return getattr(self.skeleton, "residual", None)
 
     @property
     def per_epoch(self) -> int:

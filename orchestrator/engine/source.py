@@ -57,7 +57,7 @@ def _collect(module: str, packages: set[str], home: Path | None, files: dict[str
 def _path(module: str) -> Path | None:
     try:
         spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, ValueError):  # ValueError: a program's own __main__
         return None
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return None

@@ -19,6 +19,9 @@ from orchestrator.spec.models import Recipe
 
 Tensors = dict[str, torch.Tensor]
 
+TRAINERS = ("optimiser/", "progress/")
+"""How the names of what is not a weight begin in a trainer's state."""
+
 
 class TrainingData(Protocol):
     """What training asks of the data."""
@@ -187,7 +190,7 @@ def progress_of(tensors: Tensors) -> Progress:
 
 def weights_of(tensors: Tensors) -> Tensors:
     """The network's state_dict out of what `Trainer.state` gave."""
-    return {name: value for name, value in tensors.items() if "/" not in name}
+    return {name: value for name, value in tensors.items() if not name.startswith(TRAINERS)}
 
 
 def _like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -203,7 +206,7 @@ def _optimiser(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     fused = all(parameter.is_floating_point() for parameter in parameters)
     if recipe.optimiser == "adam":
         return torch.optim.Adam(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
-    return torch.optim.SGD(
+    optimiser = torch.optim.SGD(
         parameters,
         lr=recipe.lr,
         momentum=recipe.momentum,
@@ -211,6 +214,12 @@ def _optimiser(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         weight_decay=recipe.weight_decay,
         fused=fused,
     )
+    if recipe.momentum:
+        # From zero, which is what torch begins with at the first gradient: its fused step cannot take parameters
+        # that have had one together with others that have not, such as those of a block skipped at random.
+        for parameter in filter(lambda parameter: parameter.requires_grad, parameters):
+            optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimiser
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,8 @@ def finished(folder: SweepFolder, plan: Plan) -> dict[str, str]:
 
 def resumed(folder: SweepFolder, plan: Plan) -> Plan:
     """The plan, knowing which of its trials have a result that stands."""
-    return plan.given([trial for trial, status in finished(folder, plan).items() if status in FINAL])
+    done = [trial for trial, status in finished(folder, plan).items() if status in FINAL]
+    return plan.given(done, folder.store.has)
 
 
 def resume_hint(folder: SweepFolder) -> str:

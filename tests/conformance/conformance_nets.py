@@ -6,9 +6,15 @@ import torch
 from torch import nn
 
 
+class Plain(nn.Sequential):
+    """Layers one after another; says so, as methods may ask."""
+
+    residual = False
+
+
 def plain(num_classes: int, in_channels: int) -> nn.Module:
     """Convolutions with bias and batch norm, a linear classifier."""
-    return nn.Sequential(
+    return Plain(
         nn.Conv2d(in_channels, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(6, 12, 3), nn.BatchNorm2d(12), nn.ReLU(), nn.Flatten(), nn.Linear(48, num_classes),
     )  # fmt: skip
@@ -16,7 +22,7 @@ def plain(num_classes: int, in_channels: int) -> nn.Module:
 
 def linears(num_classes: int, in_channels: int) -> nn.Module:
     """Linear maps alone, with dropout between."""
-    return nn.Sequential(
+    return Plain(
         nn.Flatten(), nn.Linear(64 * in_channels, 24), nn.ReLU(), nn.Dropout(0.2),
         nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, num_classes),
     )  # fmt: skip
@@ -24,7 +30,7 @@ def linears(num_classes: int, in_channels: int) -> nn.Module:
 
 def depthwise(num_classes: int, in_channels: int) -> nn.Module:
     """Each output channel sees one input channel, then 1x1 mixes them."""
-    return nn.Sequential(
+    return Plain(
         nn.Conv2d(in_channels, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.BatchNorm2d(8), nn.ReLU(),
         nn.Conv2d(8, 16, 1, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, num_classes),
     )  # fmt: skip
@@ -32,7 +38,7 @@ def depthwise(num_classes: int, in_channels: int) -> nn.Module:
 
 def grouped(num_classes: int, in_channels: int) -> nn.Module:
     """Groups of channels, and no linear map at all."""
-    return nn.Sequential(
+    return Plain(
         nn.Conv2d(in_channels, 8, 3), nn.ReLU(), nn.Conv2d(8, 12, 3, groups=4), nn.ReLU(),
         nn.Conv2d(12, num_classes, 4), nn.Flatten(),
     )  # fmt: skip
@@ -40,6 +46,8 @@ def grouped(num_classes: int, in_channels: int) -> nn.Module:
 
 class _Shared(nn.Module):
     """One module that runs twice, and one weight under two names."""
+
+    residual = False
 
     def __init__(self, num_classes: int, in_channels: int) -> None:
         super().__init__()

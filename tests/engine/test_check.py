@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from orchestrator.api import faults
+from orchestrator.engine.nets import build
 from orchestrator.spec.loading import load
+from orchestrator.spec.models import Model
 
 SPEC = {"name": "t", "data": "digits", "model": "convnet", "recipe": {"epochs": 2}, "methods": ["snip"]}
 
@@ -84,3 +88,51 @@ def test_a_scoring_batch_larger_than_the_smallest_class_is_refused() -> None:
     assert _faults(methods=[{"name": "snip", "per_class": 125}]) == []
     (said,) = _faults(methods=[{"name": "snip", "per_class": [125, 126]}])
     assert "methods[0]: snip-per_class126 on convnet at sparsity 0.9: per_class: 126 is more than the 125" in said
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    said = _faults(
+        model=["convnet", "resnet21"],
+        recipe={"epochs": 2, "batch": 5000, "augmentation": {"crop": 9}},
+        methods=[{"name": "lottery", "rewind_to": "50ep"}, {"name": "snip", "per_class": 999}],
+        prunable={"exclude": ["nosuch"]},
+        sparsities=[0.9, 0.999999],
+    )
+    wanted = (
+        "model[1].name: unknown model 'resnet21'", "recipe.batch: 5000", "recipe.augmentation.crop: 9",
+        "methods[0]: lottery-50ep on convnet at sparsity 0.9: cannot train until 50ep", "methods[1]: snip-per_class999",
+        "prunable.exclude[0]: 'nosuch' matches", "sparsities[1]: keeps none of the 23,824 prunable weights of convnet",
+    )  # fmt: skip
+    assert len(said) == len(wanted)
+    for words in wanted:
+        assert any(words in line for line in said), words
+
+
+def test_patterns_that_exclude_all_and_nothing_are_both_named() -> None:
+    said = _faults(prunable={"exclude": ["nosuch", "*"]})
+    assert len(said) == 2
+    assert "'nosuch' matches no prunable layer" in "".join(said)
+    assert "leaves no layer of convnet to prune" in "".join(said)
+
+
+def test_two_weights_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    state = build(Model(name="convnet"), 10, (1, 8, 8), seed=0).state_dict()
+    models = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        torch.save(state, tmp_path / folder / "w.pt")
+        models.append({"name": "convnet", "weights": str(tmp_path / folder / "w.pt")})
+    (said,) = _faults(model=models)
+    assert "model[1]: would be called 'convnet-w' like another network; rename its weights file" in said
+
+
+def test_a_network_of_a_programs_own_main_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        sys.modules["__main__"],
+        "net",
+        lambda num_classes: nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes)),
+        raising=False,
+    )
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    said = _faults(model="__main__:net")
+    assert "a network's source must be a .py file" in "".join(said)

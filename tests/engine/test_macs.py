@@ -120,3 +120,21 @@ def test_removed_weights_cost_nothing() -> None:
     assert sparse_macs(counted, {"a": 0.5, "b": 0.1}) == pytest.approx(10 + 30 + 3)
     assert sparse_macs(counted, {"a": 1.0, "b": 1.0}) == 100
     assert sparse_macs(counted, {"b": 0.0}) == 70
+
+
+def test_attention_is_counted() -> None:
+    class Attends(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+            self.fc = nn.Linear(16, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(self.layer(x.flatten(2)[:, :, :16]).mean(1))  # 3 tokens of 16
+
+    net = Attends()
+    before = torch.backends.mha.get_fastpath_enabled()
+    counted = macs(net, SHAPE, prunable_layers(net))
+    # queries, keys, values; scores and their use, over all heads; the output map; two linear maps; the classifier
+    assert counted.total == 3 * 16 * 48 + 2 * 3 * 3 * 16 + 3 * 16 * 16 + 2 * 3 * 16 * 32 + 160
+    assert torch.backends.mha.get_fastpath_enabled() == before

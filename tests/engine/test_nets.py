@@ -55,7 +55,7 @@ def test_resnet_layers_stand_in_traversal_order_with_the_shortcut_after_conv2() 
     assert shapes[11:14] == [(64, 32, 3, 3), (64, 64, 3, 3), (64, 32, 1, 1)]
     assert shapes[22:25] == [(128, 64, 3, 3), (128, 128, 3, 3), (128, 64, 1, 1)]
     assert shapes[-1] == (10, 128)
-    assert [layer.linear for layer in layers] == [False] * 33 + [True]
+    assert [layer.classifier for layer in layers] == [False] * 33 + [True]
 
 
 def test_vgg_layers_and_biases_are_as_specified() -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
+import torch
 
 from methods import registry
+from methods.random import random_masks
 from methods.step import Step
+from orchestrator.engine.nets import build
 from orchestrator.engine.planning import PlanningBench
 from orchestrator.engine.setting import Setting
 from orchestrator.spec.models import Spec
@@ -54,3 +58,16 @@ def test_a_planning_bench_hands_out_no_data(make_spec: MakeSpec) -> None:
     for use in (lambda: bench.net({}), lambda: bench.scoring_batch(1), lambda: bench.generator("x")):
         with pytest.raises(RuntimeError, match="only a function given to `compute` may"):
             use()
+
+
+def test_weights_of_the_spec_stand_in_for_their_own_training_alone(make_spec: MakeSpec, tmp_path: Path) -> None:
+    model = {"name": "convnet", "width": 0.25}
+    spec = make_spec()
+    net = build(spec.model[0], 10, (1, 8, 8), seed=0)
+    torch.save(net.state_dict(), tmp_path / "given.pt")
+    bench = _bench(make_spec(model={**model, "weights": str(tmp_path / "given.pt")}))
+    given = bench.initialise()
+    assert bench.train(given) == given
+    drawn_anew = bench.compute(random_masks, given, keep=[1])
+    assert bench.train(drawn_anew) != drawn_anew
+    assert [request.kind for request in bench.requests.values()] == ["initialise", "compute", "train"]

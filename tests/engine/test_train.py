@@ -155,3 +155,32 @@ def test_a_weight_that_is_not_finite_at_the_end_diverges() -> None:
         trainer.net.get_parameter("idle")[0] = torch.inf  # takes no part in the loss
     with pytest.raises(Diverged, match="a weight is not finite at step 3"):
         trainer.run(3)
+
+
+@pytest.mark.parametrize("options", [SGD, {"momentum": 0.0}, ADAM])
+def test_a_block_that_is_skipped_at_first_trains_later(options: dict[str, Any]) -> None:
+    class Skips(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.block, self.steps = nn.Linear(108, 3), nn.Linear(108, 3), 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.steps += 1
+            return self.fc(x.flatten(1)) + (self.block(x.flatten(1)) if self.steps > 1 else 0)
+
+    net = Skips()
+    before = net.block.weight.clone()
+    trainer = Trainer(net, Noise(), IMAGES, make_recipe(weight_decay=0.0, **options), 0, 0)
+    trainer.run(1)
+    assert torch.equal(net.block.weight, before)
+    trainer.run(2)
+    assert not torch.equal(net.block.weight, before)
+
+
+def test_momentum_begins_as_torchs_own() -> None:
+    """Buffers that begin at zero give, to the bit, what torch makes of its first gradient."""
+    ours, plain = make_trainer(make_recipe(**SGD)), make_trainer(make_recipe(**SGD))
+    plain.optimiser.state.clear()
+    ours.run(5)
+    plain.run(5)
+    assert all(torch.equal(value, plain.net.state_dict()[name]) for name, value in ours.net.state_dict().items())

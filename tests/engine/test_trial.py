@@ -21,6 +21,7 @@ from orchestrator.engine.nets import build
 from orchestrator.engine.plan import make_plan
 from orchestrator.engine.results import METRICS
 from orchestrator.engine.setting import Setting
+from orchestrator.engine.status import epochs_trained
 from orchestrator.spec.models import Spec
 
 MakeSpec = Callable[..., Spec]
@@ -169,6 +170,39 @@ def test_epochs_new_of_all_trials_add_up_to_the_plans_distinct_epochs(make_spec:
     for each, result in zip(planned, found, strict=True):
         assert result["metrics"]["cost/epochs"] == float(each.epochs)
     assert plan.epochs_missing(folder.store.has) == 0
+
+
+def test_epochs_new_add_up_to_what_is_trained_where_a_rewinding_step_is_added(
+    make_spec: MakeSpec, folder: SweepFolder
+) -> None:
+    done = run_all(folder, make_spec(methods=["dense"]))
+    told: list[dict[str, Any]] = []
+    spec = make_spec(
+        methods=["dense", {"name": "lottery", "fraction": 0.6, "rewind_to": ["0ep", "1ep"]}], sparsities=[0.5]
+    )
+    plan = make_plan(spec).given(list(done), folder.store.has)
+    left = [planned for planned in plan.planned if planned.id not in plan.done]
+    found = [run(folder, plan, planned, spec, tell=told.append) for planned in left]
+    # two tickets of 2 and 1 epochs, and the first epoch of the dense training once more, whose weights were not kept
+    assert epochs_trained([told]) == 2 + 1 + 1
+    assert sum(result["metrics"]["cost/epochs_new"] for result in found) == 2 + 1 + 1
+
+
+def test_names_with_a_slash_are_weights_like_any_other(
+    make_spec: MakeSpec, folder: SweepFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "jackpot_slashed.py").write_text(
+        "from torch import nn\n"
+        "def make(num_classes):\n"
+        "    net = nn.Sequential(nn.Flatten())\n"
+        "    net.add_module('a/b', nn.Linear(64, num_classes))\n"
+        "    return net\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    spec = make_spec(model="jackpot_slashed:make", methods=[{"name": "lottery", "rewind_to": "7it"}], sparsities=[0.2])
+    result = only(run_all(folder, spec))
+    assert result["status"] == "done"
+    assert "a/b.weight" in load_ticket(folder.trial(result["trial"])).weights
 
 
 def test_a_trial_that_runs_again_computes_nothing_and_says_the_same(make_spec: MakeSpec, folder: SweepFolder) -> None:

@@ -210,7 +210,10 @@ def test_a_worker_that_finds_another_plan_than_the_drivers_trains_nothing(
     ("body", "message"),
     [
         ("return {'x': torch.tensor(float(bench.sparsity))}", "no bench.sparsity; what it depends on is passed as an"),
-        ("return {'a/b': torch.ones(1)}", "gives 'a/b': the name of a tensor holds no '/'"),
+        (
+            "return {'optimiser/0': torch.ones(1)}",
+            "gives 'optimiser/0': no name begins with ('optimiser/', 'progress/')",
+        ),
     ],
 )
 def test_a_function_that_would_go_past_its_key_fails(

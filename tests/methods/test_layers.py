@@ -24,7 +24,7 @@ def test_convolutions_and_linear_maps_in_module_order_each_weight_once() -> None
     assert prunable_layers(_Net()) == (
         Layer("body.0", (4, 3, 3, 3), False),
         Layer("body.2", (8, 2, 3, 3), False),
-        Layer("fc1", (6, 8), True),
+        Layer("fc1", (6, 8)),
         Layer("head", (2, 6), True),
     )
 
@@ -41,6 +41,12 @@ def test_convolutions_and_linear_maps_in_module_order_each_weight_once() -> None
 )
 def test_patterns_leave_layers_out(exclude: tuple[str, ...], left: list[str]) -> None:
     assert [layer.name for layer in prunable_layers(_Net(), exclude)] == left
+
+
+def test_the_classifier_is_the_last_linear_map_of_the_whole_network() -> None:
+    assert [layer.name for layer in prunable_layers(_Net()) if layer.classifier] == ["head"]
+    assert not any(layer.classifier for layer in prunable_layers(_Net(), ("head",)))
+    assert not any(layer.classifier for layer in prunable_layers(nn.Conv2d(3, 4, 1)))
 
 
 def test_names_and_counts_of_a_layer() -> None:

@@ -162,3 +162,16 @@ def test_no_layer_ever_gets_a_weight_back(fraction: str) -> None:
 def test_a_rewinding_step_at_the_schedules_end_is_refused() -> None:
     with pytest.raises(ValueError, match="rewind_to: 1000it is the schedule's end"):
         _find("0.5", rewind_to="1000it")
+
+
+def test_more_levels_than_anybody_trains_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"fraction: 0\.000001 takes 693,147 levels, .* at most 1,000 are allowed"):
+        _find("0.5", fraction="0.000001")
+    _find("0.5", fraction="0.000001", one_shot=True)
+    Lottery(fraction="0.001")._refuse_endless(Decimal("0.5"))  # 693
+
+
+def test_an_excluded_classifier_leaves_no_hidden_layer_dense() -> None:
+    hidden = (Layer("a", (600,)), Layer("fc", (40, 10)))
+    pruned, dense, keep = Lottery(prune_classifier=False)._pruned(hidden, Decimal("0.5"))
+    assert (pruned, dense, keep) == (list(hidden), [], 500)

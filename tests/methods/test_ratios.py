@@ -9,6 +9,7 @@ from fractions import Fraction
 from functools import cache
 
 import pytest
+from torch import nn
 
 from methods import budget
 from methods.layers import Layer, prunable_layers
@@ -109,7 +110,7 @@ def test_the_budget_is_met_in_small_odd_nets() -> None:
         _convs((3, 1, 1, 1), (7, 3, 1, 1), classifier=(2, 7)),
         _convs((8, 1, 3, 3), (8, 1, 3, 3)),
         _convs(classifier=(5, 13)),
-        [Layer("fc1", (9, 4), True), Layer("fc2", (4, 9), True), Layer("head", (3, 4), True)],
+        [Layer("fc1", (9, 4)), Layer("fc2", (4, 9)), Layer("head", (3, 4), True)],
         [Layer("fc", (9, 4), True), Layer("conv", (4, 3, 3, 3), False)],  # the classifier is not last
     ]
     for layers, ratio, percent in itertools.product(nets, RATIOS, range(0, 70)):
@@ -168,7 +169,7 @@ def test_the_classifier_keeps_what_is_asked() -> None:
 
 
 def test_of_two_linear_layers_the_last_is_the_classifier() -> None:
-    layers = [Layer("fc1", (10, 10), True), Layer("fc2", (10, 10), True)]
+    layers = [Layer("fc1", (10, 10)), Layer("fc2", (10, 10), True)]
     assert layer_counts("smart", layers, Decimal("0.5"), residual=True) == [70, 30]
 
 
@@ -199,3 +200,17 @@ def test_the_reference_rounds_every_layer_down() -> None:
 def test_an_unknown_ratio_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown ratio 'smrt'; known: uniform, balanced, erk, smart"):
         layer_counts("smrt", LAYERS, Decimal("0.5"), residual=True)
+
+
+def test_an_excluded_classifier_leaves_no_hidden_layer_in_its_place() -> None:
+    net = nn.Sequential(nn.Linear(10, 10), nn.Linear(10, 10), nn.Linear(10, 2))
+    counts = layer_counts("smart", prunable_layers(net, ("2",)), Decimal("0.5"), residual=True)
+    assert counts == [75, 25]  # (2 * 3) : (1 * 2), and none is fixed at 0.3
+
+
+@pytest.mark.parametrize("ratio", ["smart", "ascend", "linear_decay", "cubic"])
+def test_a_network_that_does_not_say_whether_it_is_residual_is_refused(ratio: str) -> None:
+    with pytest.raises(ValueError, match=f"ratio {ratio} depends on .* give it an attribute `residual`, True or False"):
+        layer_counts(ratio, LAYERS, Decimal("0.8"), residual=None)
+    for other in ("uniform", "balanced", "erk"):
+        assert sum(layer_counts(other, LAYERS, Decimal("0.8"), residual=None)) == 64

@@ -132,3 +132,17 @@ def test_it_scores_the_initial_weights_once() -> None:
     ticket = Snip(per_class=3, batches=2).find(bench)
     assert ticket.weights.key == "init"
     assert bench.asked == ["init", "snip_masks(init, {'keep': 7, 'per_class': 3, 'batches': 2})"]
+
+
+def test_a_layer_that_takes_no_part_scores_nothing() -> None:
+    class Idle(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.idle = nn.Linear(4, 3), nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.used(x)
+
+    masks, _ = _masks(Idle().double(), [_batch(0)], 12, 1)
+    assert masks["used"].all()
+    assert not masks["idle"].any()

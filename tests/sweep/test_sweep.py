@@ -125,6 +125,8 @@ from torch import nn
 from orchestrator.engine.nets.convnet import convnet
 
 class Net(nn.Module):
+    residual = False
+
     def __init__(self, num_classes):
         super().__init__()
         self.net = convnet(num_classes, 1)
