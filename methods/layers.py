@@ -44,3 +44,9 @@ def prunable_layers(net: nn.Module, exclude: tuple[str, ...] = ()) -> tuple[Laye
         classifier = name if isinstance(module, nn.Linear) else classifier
     excluded = {name for name in shapes if any(fnmatch(name, pattern) for pattern in exclude)}
     return tuple(Layer(name, shape, name == classifier) for name, shape in shapes.items() if name not in excluded)
+
+
+def is_residual(net: nn.Module) -> bool | None:
+    """Whether a network has residual connections, by its attribute `residual`; None where it does not say."""
+    said = getattr(net, "residual", None)
+    return said if isinstance(said, bool) else None

@@ -17,6 +17,7 @@ from methods.masks import keep_largest, keep_largest_per_layer
 from methods.step import Step
 
 MAX_LEVELS = 1000
+"""More are taken for a slip in `fraction`: each level trains the network once."""
 
 
 class Lottery(method.Method):

@@ -22,7 +22,7 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Say it as JSON.")] = False,
 ) -> None:
     """Preview the keep ratio and count of every layer, in layer order."""
-    from methods.layers import prunable_layers
+    from methods.layers import is_residual, prunable_layers
     from methods.ratios import layer_counts
     from orchestrator.engine.nets import ModelError, skeleton
     from orchestrator.spec.models import Model
@@ -31,7 +31,7 @@ def command(
     try:
         net = skeleton(Model(name=model, **_options(model_option or [])), num_classes, shape)
         layers = prunable_layers(net)
-        counts = layer_counts(ratio, layers, _sparsity(sparsity), residual=getattr(net, "residual", None))
+        counts = layer_counts(ratio, layers, _sparsity(sparsity), residual=is_residual(net))
     except (ModelError, ValueError) as error:
         wrong(str(error))
     rows = [

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from methods.layers import Layer, prunable_layers
+from methods.layers import Layer, is_residual, prunable_layers
 from orchestrator.engine.data import DataSet, load_data
 from orchestrator.engine.files import digest
 from orchestrator.engine.macs import Macs, macs
@@ -54,7 +54,7 @@ class Setting:
     @property
     def residual(self) -> bool | None:
         """Whether the network says that it has residual connections; None where it says nothing."""
-        return getattr(self.skeleton, "residual", None)
+        return is_residual(self.skeleton)
 
     @property
     def per_epoch(self) -> int:

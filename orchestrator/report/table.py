@@ -21,7 +21,7 @@ def accuracy_tables(results: pd.DataFrame) -> list[Table]:
     for model, rows in known.groupby("model", sort=False):
         table = Table(title=f"{model}: test accuracy in %, mean ± 95 % interval (seeds)", title_justify="left")
         sparsities = sorted(rows["sparsity"].unique())
-        table.add_column("method")
+        table.add_column("method", overflow="fold")
         for sparsity in sparsities:
             table.add_column("dense" if sparsity == 0 else f"{100 * sparsity:.4g} % removed", justify="right")
         labels = sorted(

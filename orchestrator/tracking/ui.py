@@ -134,8 +134,9 @@ def _end(process: subprocess.Popen) -> None:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal end the block as Ctrl-C does, so that no server is left running."""
-    signs = (signal.SIGTERM, signal.SIGHUP)
+    """Let SIGTERM and a closed terminal end the block as Ctrl-C does, so that no server is left running; and Ctrl-C
+    itself, which a script's background process begins by ignoring."""
+    signs = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from methods.layers import Layer, prunable_layers
+from methods.layers import Layer, is_residual, prunable_layers
 
 
 class _Net(nn.Module):
@@ -60,3 +60,11 @@ def test_every_layer_is_in_the_state_dict() -> None:
     net = _Net()
     state = net.state_dict()
     assert all(tuple(state[layer.parameter].shape) == layer.shape for layer in prunable_layers(net))
+
+
+@pytest.mark.parametrize(("said", "meant"), [(True, True), (False, False), (nn.Identity(), None), (None, None)])
+def test_a_network_says_whether_it_is_residual(said: object, meant: bool | None) -> None:
+    net = nn.Linear(2, 2)
+    assert is_residual(net) is None
+    net.residual = said
+    assert is_residual(net) is meant

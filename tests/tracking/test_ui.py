@@ -84,6 +84,7 @@ def test_a_server_that_was_down_is_caught_up_with(make_sweep: Make, empty_databa
 def test_serving_a_sweep_until_interrupted(make_sweep: Make) -> None:
     folder = make_sweep(1)
     program = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"  # as in the background of a script
         "import sys; from pathlib import Path; from orchestrator.tracking.ui import serve\n"
         "from orchestrator.spec.models import Tracking\n"
         "serve(Path(sys.argv[1]), 'tiny', Tracking(), lambda line: print(line, flush=True))"
@@ -96,9 +97,10 @@ def test_serving_a_sweep_until_interrupted(make_sweep: Make) -> None:
             before = _children(process.pid)
             with urllib.request.urlopen(f"{base}/get-artifact?path=spec.yaml&run_uuid={run.split('/')[-1]}") as answer:
                 assert answer.read() == b"name: tiny\n"
-        finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
     assert len(before) >= 1
     assert not [pid for pid in before if Path(f"/proc/{pid}").exists()]
 
