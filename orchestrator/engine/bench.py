@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -22,47 +20,12 @@ from orchestrator.engine.seeds import derive, generator
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.store import Store
 from orchestrator.engine.train import TRAINERS, Diverged, Trainer, evaluate, progress_of, weights_of
+from orchestrator.engine.watch import Blocked, StageFailed, Stopped, Watch
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 30.0
 """A training is checkpointed this often; what a kill loses is at most that, and results do not depend on it."""
-
-
-class Stopped(Exception):
-    """The sweep was asked to stop; what was trained is checkpointed."""
-
-
-class StageFailed(Exception):
-    """A stage raised an error; `__cause__` is that error."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"stage {key[:12]} failed")
-        self.key = key
-
-
-class Blocked(Exception):
-    """Another trial of this run has failed at a stage that this one needs."""
-
-    def __init__(self, key: str, by: str) -> None:
-        super().__init__(f"stage {key[:12]} failed in trial {by}")
-        self.key, self.by = key, by
-
-
-@dataclass
-class Watch:
-    """What happens around a trial: who it is, whom it tells, when it must stop."""
-
-    trial: str = "trial"
-    run: str = "run"
-    """Which `jackpot run` this is: failures of an earlier one block nobody."""
-    cuts: Mapping[str, list[int]] = field(default_factory=dict)
-    """Training run -> steps at which some trial of the sweep needs its weights; kept on the way past."""
-    owners: Mapping[str, str] = field(default_factory=dict)
-    """Training stage -> the trial whose cost it is: the first in the plan's order to ask for it."""
-    stopping: Callable[[], bool] = lambda: False
-    tell: Callable[[dict[str, Any]], None] = lambda event: None
-    """Told of every epoch trained and of every stage begun."""
 
 
 class TrialBench(PlanningBench):

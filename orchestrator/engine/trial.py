@@ -21,7 +21,7 @@ import torch
 
 from methods import budget
 from methods.bench import Tensors
-from orchestrator.engine.bench import Blocked, Stopped, TrialBench, Watch
+from orchestrator.engine.bench import TrialBench
 from orchestrator.engine.files import file_digest, replacing, write_sealed
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.macs import sparse_macs
@@ -30,6 +30,7 @@ from orchestrator.engine.planning import Chain, follow, training_key
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.store import save
 from orchestrator.engine.train import Diverged, weights_of
+from orchestrator.engine.watch import Blocked, Stopped, Watch
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from ray import tune
 
-from orchestrator.engine.bench import Stopped, Watch
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import Trial, trials
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import run_trial
+from orchestrator.engine.watch import Stopped, Watch
 from orchestrator.spec.models import Spec
 
 STOP_CHECK_SECONDS = 0.5

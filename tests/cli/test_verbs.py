@@ -1,69 +1,13 @@
 """Every verb on a finished sweep, and its bad input."""
 
 import json
-import os
-import shutil
 from decimal import Decimal
 from importlib.metadata import version
 
 import pytest
-import torch
-from typer.testing import CliRunner
+from command import SPEC, jackpot
 
-from orchestrator.cli.app import app
-from orchestrator.engine.bench import Watch
-from orchestrator.engine.check import check
-from orchestrator.engine.files import read_sealed, write_sealed, write_text
-from orchestrator.engine.folder import SweepFolder
-from orchestrator.engine.plan import make_plan
-from orchestrator.engine.setting import Setting
-from orchestrator.engine.trial import run_trial
-from orchestrator.spec.loading import dump, load
-from orchestrator.sweep import driver
-
-SPEC = {
-    "name": "small",
-    "data": "digits",
-    "model": "convnet",
-    "recipe": {"epochs": 1, "batch": 256},
-    "methods": ["dense", "random", {"name": "lottery", "fraction": 0.7}],
-    "sparsities": [0.7],
-}
-
-
-def jackpot(*arguments):
-    return CliRunner().invoke(app, list(arguments))
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A folder that holds sweeps/small, finished: run trial by trial in this process, without Ray."""
-    home = tmp_path_factory.mktemp("home")
-    loaded = load(SPEC)
-    assert loaded.report(check(loaded)) == []
-    spec, sweep = loaded.require(), SweepFolder(home / "sweeps" / "small")
-    plan = make_plan(spec)
-    sweep.prepare()
-    write_text(sweep.path / "spec.yaml", dump(spec))
-    write_sealed(sweep.path / "plan.json", plan.summary(sweep.store.has))
-    for planned in plan.planned:
-        sweep.tell(planned.id, {"begin": planned.chain.key, "pid": 0, "run": "test"})
-        watch = Watch(
-            trial=planned.id,
-            tell=lambda event, trial=planned.id: sweep.tell(trial, event),
-            **plan.instructions(planned),
-        )
-        result = run_trial(sweep, Setting(spec, planned.trial.model), planned.trial, planned.chain.key, watch)
-        assert result["status"] == "done", result["error"]
-        sweep.tell(planned.id, {"end": "done"})
-    return home
-
-
-@pytest.fixture
-def here(finished, monkeypatch):
-    monkeypatch.chdir(finished)
-    monkeypatch.setenv("COLUMNS", "200")
-    return finished
+from orchestrator.engine.files import read_sealed, write_sealed
 
 
 def test_status(here):
@@ -213,69 +157,6 @@ def test_logs(here):
 
 def test_stop_where_nothing_runs(here):
     assert jackpot("stop", "small").stdout.endswith("sweeps/small: not running\n")
-
-
-def test_gc_says_before_it_does(here):
-    shown = jackpot("gc", "small", "--dry-run")
-    assert "9 stages" in shown.stdout
-    assert "would be dropped" in shown.stdout
-    assert len(list((here / "sweeps/small").glob("stages/??/*/stage.json"))) == 9
-
-
-@pytest.fixture
-def copied(here, tmp_path):
-    """The finished sweep, for tests that change it."""
-    shutil.copytree(here / "sweeps" / "small", tmp_path / "small")
-    return tmp_path / "small"
-
-
-def test_run_on_a_finished_sweep_trains_nothing_and_starts_no_ray(copied, monkeypatch):
-    monkeypatch.setattr(driver, "ray_session", lambda *_: pytest.fail("Ray is started"))
-    (copied.parent / "small.yaml").write_text(json.dumps({**SPEC, "tracking": {"enabled": False}}))
-    shown = jackpot("run", str(copied.parent / "small.yaml"), "--out", str(copied))
-    assert shown.exit_code == 0, shown.stderr
-    assert "lottery" in shown.stdout
-    assert f"results: {os.path.relpath(copied)}/results.csv" in shown.stdout
-    assert len((copied / "results.csv").read_text().splitlines()) == 4
-
-
-def test_gc_drops_what_no_ticket_needs(copied, monkeypatch):
-    assert jackpot("gc", str(copied)).stdout.startswith(f"{copied}: 9 stages, ")
-    assert not list(copied.glob("stages/??/*/stage.json"))
-    assert jackpot("gc", str(copied)).stdout == f"{copied}: 0 stages, 0.0 MiB dropped\n"
-    # nothing is computed again for want of the stages
-    test_run_on_a_finished_sweep_trains_nothing_and_starts_no_ray(copied, monkeypatch)
-
-
-def test_gc_drops_what_killed_workers_left_and_keeps_checkpoints_that_serve(copied):
-    trial = "convnet_random_s70_seed0"
-    key = read_sealed(copied / "trials" / trial / "result.json")["chain"][2]["key"]
-    (copied / "trials" / trial / "result.json").unlink()
-    shutil.rmtree(copied / "stages" / key[:2] / key)
-    store = SweepFolder(copied).store
-    store.save_checkpoint(key, 3, {"a": torch.ones(3)})
-    store.save_checkpoint("0" * 64, 3, {"a": torch.ones(3)})  # of a stage that no trial asks for any more
-    left = [copied / "checkpoints" / key / ".new.1a2b3c4d.tmp", copied / "trials" / trial / ".ticket.1a2b3c4d.tmp"]
-    for path in left:
-        path.write_bytes(b"half" * 2**18)
-    (copied / "stages" / key[:2]).mkdir(exist_ok=True)
-    folder = copied / "stages" / key[:2] / f".{key[:16]}.1a2b3c4d.tmp"
-    folder.mkdir()
-    (folder / "data.safetensors").write_bytes(b"half" * 2**18)
-    shown = jackpot("gc", str(copied), "--dry-run").stdout
-    assert folder.exists()
-    assert jackpot("gc", str(copied)).stdout == shown.replace("would be ", "")
-    assert float(shown.split()[-5]) >= 3
-    assert not [path for path in (*left, folder, copied / "checkpoints" / ("0" * 64)) if path.exists()]
-    assert store.load_checkpoint(key) is not None
-    assert "0.0 MiB dropped" in jackpot("gc", str(copied)).stdout
-
-
-def test_gc_keeps_what_a_trial_without_a_result_needs(copied):
-    (copied / "trials/convnet_lottery-fraction0.7_s70_seed0/result.json").unlink()
-    # the initial weights, the dense training, and the ticket's masks, training and evaluation
-    assert jackpot("gc", str(copied)).stdout.startswith(f"{copied}: 4 stages, ")
-    assert len(list(copied.glob("stages/??/*/stage.json"))) == 5
 
 
 def test_logs_of_a_failed_trial_show_its_traceback(copied):

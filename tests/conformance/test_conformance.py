@@ -14,12 +14,12 @@ import torch
 from methods import budget, registry
 from orchestrator.api import load_ticket
 from orchestrator.engine import bench as bench_module
-from orchestrator.engine.bench import Stopped, Watch
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import Plan, make_plan
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.train import Trainer
 from orchestrator.engine.trial import run_trial
+from orchestrator.engine.watch import Stopped, Watch
 from orchestrator.spec.models import Spec
 from orchestrator.spec.problems import SpecError
 

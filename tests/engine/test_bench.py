@@ -14,11 +14,11 @@ from trial_benches import StopAfter, dense, same, trial_bench
 
 from methods.step import Step
 from orchestrator.engine import bench as bench_module
-from orchestrator.engine.bench import Stopped, Watch
 from orchestrator.engine.nets import build
 from orchestrator.engine.plan import make_plan
 from orchestrator.engine.planning import follow, training_key
 from orchestrator.engine.train import weights_of
+from orchestrator.engine.watch import Stopped, Watch
 from orchestrator.spec.models import Model, Spec
 
 MakeSpec = Callable[..., Spec]

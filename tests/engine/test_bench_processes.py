@@ -16,10 +16,10 @@ from trial_benches import StopAfter, dense, same, trial_bench
 
 from methods import registry
 from orchestrator.engine import bench as bench_module
-from orchestrator.engine.bench import Blocked, StageFailed, Stopped, Watch
 from orchestrator.engine.plan import make_plan
 from orchestrator.engine.store import Store
 from orchestrator.engine.train import Diverged
+from orchestrator.engine.watch import Blocked, StageFailed, Stopped, Watch
 from orchestrator.spec.models import Spec
 
 MakeSpec = Callable[..., Spec]

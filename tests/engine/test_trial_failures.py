@@ -15,7 +15,6 @@ from trial_runs import only, run, run_all
 
 from orchestrator.engine import bench as bench_module
 from orchestrator.engine import train as train_module
-from orchestrator.engine.bench import Stopped, Watch
 from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import make_plan
@@ -25,6 +24,7 @@ from orchestrator.engine.setting import Setting
 from orchestrator.engine.status import epochs_trained
 from orchestrator.engine.train import Trainer, weights_of
 from orchestrator.engine.trial import run_trial
+from orchestrator.engine.watch import Stopped, Watch
 from orchestrator.spec.models import Spec
 
 MakeSpec = Callable[..., Spec]

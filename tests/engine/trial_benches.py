@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 
 from methods import registry
-from orchestrator.engine.bench import TrialBench, Watch
+from orchestrator.engine.bench import TrialBench
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.store import Store
 from orchestrator.engine.train import weights_of
+from orchestrator.engine.watch import Watch
 from orchestrator.spec.models import Spec
 
 CPU = torch.device("cpu")

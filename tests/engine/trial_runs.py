@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.engine.bench import Watch
 from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import Plan, Planned, make_plan
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import run_trial
+from orchestrator.engine.watch import Watch
 from orchestrator.spec.models import Spec
 
 Result = dict[str, Any]

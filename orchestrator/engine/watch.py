@@ -1,0 +1,43 @@
+"""What surrounds a running trial: whom it tells, when it must stop, and why it ends without a result of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class Stopped(Exception):
+    """The sweep was asked to stop; what was trained is checkpointed."""
+
+
+class StageFailed(Exception):
+    """A stage raised an error; `__cause__` is that error."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"stage {key[:12]} failed")
+        self.key = key
+
+
+class Blocked(Exception):
+    """Another trial of this run has failed at a stage that this one needs."""
+
+    def __init__(self, key: str, by: str) -> None:
+        super().__init__(f"stage {key[:12]} failed in trial {by}")
+        self.key, self.by = key, by
+
+
+@dataclass
+class Watch:
+    """What happens around a trial: who it is, whom it tells, when it must stop."""
+
+    trial: str = "trial"
+    run: str = "run"
+    """Which `jackpot run` this is: failures of an earlier one block nobody."""
+    cuts: Mapping[str, list[int]] = field(default_factory=dict)
+    """Training run -> steps at which some trial of the sweep needs its weights; kept on the way past."""
+    owners: Mapping[str, str] = field(default_factory=dict)
+    """Training stage -> the trial whose cost it is: the first in the plan's order to ask for it."""
+    stopping: Callable[[], bool] = lambda: False
+    tell: Callable[[dict[str, Any]], None] = lambda event: None
+    """Told of every epoch trained and of every stage begun."""

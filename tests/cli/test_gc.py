@@ -1,0 +1,69 @@
+"""gc drops what nobody needs, and nothing else."""
+
+import json
+import os
+import shutil
+
+import pytest
+import torch
+from command import SPEC, jackpot
+
+from orchestrator.engine.files import read_sealed
+from orchestrator.engine.folder import SweepFolder
+from orchestrator.sweep import driver
+
+
+def test_gc_says_before_it_does(here):
+    shown = jackpot("gc", "small", "--dry-run")
+    assert "9 stages" in shown.stdout
+    assert "would be dropped" in shown.stdout
+    assert len(list((here / "sweeps/small").glob("stages/??/*/stage.json"))) == 9
+
+
+def test_run_on_a_finished_sweep_trains_nothing_and_starts_no_ray(copied, monkeypatch):
+    monkeypatch.setattr(driver, "ray_session", lambda *_: pytest.fail("Ray is started"))
+    (copied.parent / "small.yaml").write_text(json.dumps({**SPEC, "tracking": {"enabled": False}}))
+    shown = jackpot("run", str(copied.parent / "small.yaml"), "--out", str(copied))
+    assert shown.exit_code == 0, shown.stderr
+    assert "lottery" in shown.stdout
+    assert f"results: {os.path.relpath(copied)}/results.csv" in shown.stdout
+    assert len((copied / "results.csv").read_text().splitlines()) == 4
+
+
+def test_gc_drops_what_no_ticket_needs(copied, monkeypatch):
+    assert jackpot("gc", str(copied)).stdout.startswith(f"{copied}: 9 stages, ")
+    assert not list(copied.glob("stages/??/*/stage.json"))
+    assert jackpot("gc", str(copied)).stdout == f"{copied}: 0 stages, 0.0 MiB dropped\n"
+    # nothing is computed again for want of the stages
+    test_run_on_a_finished_sweep_trains_nothing_and_starts_no_ray(copied, monkeypatch)
+
+
+def test_gc_drops_what_killed_workers_left_and_keeps_checkpoints_that_serve(copied):
+    trial = "convnet_random_s70_seed0"
+    key = read_sealed(copied / "trials" / trial / "result.json")["chain"][2]["key"]
+    (copied / "trials" / trial / "result.json").unlink()
+    shutil.rmtree(copied / "stages" / key[:2] / key)
+    store = SweepFolder(copied).store
+    store.save_checkpoint(key, 3, {"a": torch.ones(3)})
+    store.save_checkpoint("0" * 64, 3, {"a": torch.ones(3)})  # of a stage that no trial asks for any more
+    left = [copied / "checkpoints" / key / ".new.1a2b3c4d.tmp", copied / "trials" / trial / ".ticket.1a2b3c4d.tmp"]
+    for path in left:
+        path.write_bytes(b"half" * 2**18)
+    (copied / "stages" / key[:2]).mkdir(exist_ok=True)
+    folder = copied / "stages" / key[:2] / f".{key[:16]}.1a2b3c4d.tmp"
+    folder.mkdir()
+    (folder / "data.safetensors").write_bytes(b"half" * 2**18)
+    shown = jackpot("gc", str(copied), "--dry-run").stdout
+    assert folder.exists()
+    assert jackpot("gc", str(copied)).stdout == shown.replace("would be ", "")
+    assert float(shown.split()[-5]) >= 3
+    assert not [path for path in (*left, folder, copied / "checkpoints" / ("0" * 64)) if path.exists()]
+    assert store.load_checkpoint(key) is not None
+    assert "0.0 MiB dropped" in jackpot("gc", str(copied)).stdout
+
+
+def test_gc_keeps_what_a_trial_without_a_result_needs(copied):
+    (copied / "trials/convnet_lottery-fraction0.7_s70_seed0/result.json").unlink()
+    # the initial weights, the dense training, and the ticket's masks, training and evaluation
+    assert jackpot("gc", str(copied)).stdout.startswith(f"{copied}: 4 stages, ")
+    assert len(list(copied.glob("stages/??/*/stage.json"))) == 5
