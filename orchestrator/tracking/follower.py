@@ -10,13 +10,14 @@ from orchestrator.spec.models import Tracking
 from orchestrator.tracking.tracker import Report, Tracker
 
 _LONGEST_WAIT = 60.0
+_QUIET_WAIT = 3.0
 
 
 class Follower:
     """Syncs a sweep every `interval` seconds from now on, less and less often while MLflow does not answer.
 
     folder, name, tracking: as for `Tracker`, whose ValueError for an impossible address is raised here.
-    say: called once, from the thread, with one line if MLflow falls behind.
+    say: called with one line, once, from the thread, if MLflow falls behind, and if closing takes long.
     Nothing else is ever raised, and only `close` waits, for as long as it is told."""
 
     def __init__(
@@ -47,11 +48,18 @@ class Follower:
         self._last = self._tracker.finish(self._status)
 
     def close(self, timeout: float, status: str = "FINISHED") -> str | None:
-        """Do a last pass and end the parent run as FINISHED, FAILED or KILLED, within `timeout` seconds.
-        Returns None if MLflow is up to date, else one line that says why not and how to catch up."""
+        """Do a last pass and end the parent run as FINISHED, FAILED or KILLED, within `timeout` seconds or
+        until Ctrl-C. Returns None if MLflow is up to date, else one line that says why not and how to catch up."""
         self._status = status
         self._closing.set()
-        self._thread.join(timeout)
+        why = f"no answer within {timeout:g} s"
+        try:
+            self._thread.join(min(timeout, _QUIET_WAIT))
+            if self._thread.is_alive() and timeout > _QUIET_WAIT:
+                self._say(f"all trials have ended; waiting up to {timeout:g} s for MLflow (Ctrl-C: do not wait)")
+                self._thread.join(timeout - _QUIET_WAIT)
+        except KeyboardInterrupt:
+            why = "interrupted"
         if self._last is None:
-            return self._tracker.behind(f"no answer within {timeout:g} s")
+            return self._tracker.behind(why)
         return self._last.message

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -116,3 +117,17 @@ def test_closing_does_not_wait_for_a_call_that_hangs(mute_server: str, make_swee
     start = time.monotonic()
     assert "no answer within 0.3 s" in (follower.close(0.3) or "")
     assert time.monotonic() - start < 1
+
+
+def test_ctrl_c_ends_the_wait_for_a_server_that_hangs(mute_server: str, make_sweep: Make) -> None:
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        signal.raise_signal(signal.SIGINT)  # as a user does who has read that line
+
+    follower = Follower(make_sweep(1), "tiny", Tracking(uri=mute_server), say)
+    start = time.monotonic()
+    assert "is behind: interrupted. Results are safe; `jackpot sync" in (follower.close(60) or "")
+    assert time.monotonic() - start < 8
+    assert said == ["all trials have ended; waiting up to 60 s for MLflow (Ctrl-C: do not wait)"]
