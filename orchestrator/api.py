@@ -55,7 +55,7 @@ def faults(loaded: Loaded) -> list[str]:
     from orchestrator.tracking import uri_of
 
     problems = check(loaded)
-    if "tracking" in loaded.parts:
+    if "tracking" in loaded.parts and loaded.parts["tracking"].enabled:
         try:
             uri_of(Path(), loaded.parts["tracking"])
         except ValueError as error:

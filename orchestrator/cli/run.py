@@ -61,7 +61,7 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
     from rich.console import Console
 
     from orchestrator.api import folder_for, run
-    from orchestrator.engine.results import results
+    from orchestrator.engine.results import BAD, results
     from orchestrator.report.table import accuracy_tables
     from orchestrator.spec.models import Spec
     from orchestrator.sweep.outcome import resume_hint
@@ -69,7 +69,7 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
     assert isinstance(spec, Spec)
     console = Console()
     folder = folder_for(spec, out)
-    outcome = run(spec, out=out, only=only, hours=hours, address=address, console=Console(stderr=True))
+    outcome = run(spec, out=out, only=only, hours=hours, address=address, console=Console(stderr=True), leave=True)
     for table in accuracy_tables(results(folder)):
         console.print(table)
     where = os.path.relpath(folder.path)
@@ -78,7 +78,7 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
         print(f"browse:  jackpot ui {where}")
     if outcome.tracking:
         print(outcome.tracking)
-    bad = {trial: status for trial, status in outcome.statuses.items() if status in ("failed", "blocked")}
+    bad = {trial: status for trial, status in outcome.statuses.items() if status in BAD}
     for trial, status in bad.items():
         print(f"{status}: {trial}; see `jackpot logs {where}/trials/{trial}`")
     if outcome.stopped:

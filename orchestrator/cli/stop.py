@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.common import open_sweep, wrong
+from orchestrator.cli.common import open_sweep, said, wrong
 
 EXAMPLES = "Example: jackpot stop sweeps/quickstart"
 
@@ -23,7 +23,8 @@ def command(
     if driver is None:
         print(f"{folder.path}: not running")
         return
-    folder.request_stop("jackpot stop")
+    with said():
+        folder.request_stop("jackpot stop")
     waited = time.monotonic() + WAIT_SECONDS
     while folder.driver() is not None:
         if time.monotonic() > waited:

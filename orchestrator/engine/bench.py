@@ -14,9 +14,8 @@ from methods.bench import Tensors
 from methods.method import Method
 from orchestrator.engine import nets
 from orchestrator.engine.data import Batches
-from orchestrator.engine.files import Corrupt, read_sealed, write_sealed
 from orchestrator.engine.planning import PlanningBench, Request, training_key
-from orchestrator.engine.seeds import derive, generator
+from orchestrator.engine.seeds import generator, seed_globals
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.store import Store
 from orchestrator.engine.train import TRAINERS, Diverged, Trainer, evaluate, progress_of, weights_of
@@ -84,7 +83,9 @@ class TrialBench(PlanningBench):
                 raise Stopped
             with self.store.claim(request.key) as mine:
                 if mine and not self.store.has(request.key):
-                    self._refuse_failed(request.key)
+                    failed = self.store.failed_in(request.key, self.watch.run)
+                    if failed not in (None, self.watch.trial):
+                        raise Blocked(request.key, failed)
                     self.waited += time.monotonic() - began
                     self._make(request)
                     break
@@ -109,8 +110,8 @@ class TrialBench(PlanningBench):
             tensors, meta = {}, {**reason.record, "diverged": str(reason), "steps": 0}
         except (Stopped, StageFailed, Blocked):
             raise
-        except Exception as error:
-            self._mark_failed(request.key)
+        except (Exception, SystemExit) as error:
+            self.store.mark_failed(request.key, self.watch.run, self.watch.trial)
             raise StageFailed(request.key) from error
         known = {"kind": request.kind, "inputs": list(request.inputs), "made": time.time()}
         owner = self.watch.owners.get(request.key, self.watch.trial)
@@ -128,8 +129,7 @@ class TrialBench(PlanningBench):
     def _compute(self, request: Request) -> tuple[Tensors, dict]:
         assert request.function is not None
         values = [_plain(self.value(key), self.device) for key in request.inputs]
-        # Layers that draw at random (dropout) use torch's global generators.
-        torch.manual_seed(derive(self.seed, "layers while computing"))
+        seed_globals(self.seed, "layers while computing")
         tensors = request.function(_Tools(self), *values, **request.options)
         if wrong := [name for name in tensors if name.startswith(TRAINERS)]:
             raise ValueError(f"{request.function.__name__} gives {wrong[0]!r}: no name begins with {TRAINERS}")
@@ -138,6 +138,7 @@ class TrialBench(PlanningBench):
     def _evaluate(self, request: Request) -> tuple[Tensors, dict]:
         net = self.net(weights_of(self.value(request.inputs[0])))
         tensors, meta = {}, {}
+        seed_globals(self.seed, "layers while testing")
         for split in ("test", "validation"):
             measured = evaluate(net, self.batches, split)
             if measured:
@@ -231,19 +232,6 @@ class TrialBench(PlanningBench):
             progress.seconds = spent + time.monotonic() - began
             if progress.step > told:
                 tell({})
-
-    # Failures that other trials must not repeat
-
-    def _mark_failed(self, key: str) -> None:
-        write_sealed(self.store.folder / "failures" / key, {"run": self.watch.run, "trial": self.watch.trial})
-
-    def _refuse_failed(self, key: str) -> None:
-        try:
-            mark = read_sealed(self.store.folder / "failures" / key)
-        except (FileNotFoundError, Corrupt):
-            return
-        if mark["run"] == self.watch.run and mark["trial"] != self.watch.trial:
-            raise Blocked(key, mark["trial"])
 
     # What a computed function may use
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
+import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,16 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all in a folder; what is removed meanwhile counts nothing."""
+    found = 0
+    for file in glob.iglob("**", root_dir=path, recursive=True, include_hidden=True) if path.is_dir() else ("",):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            status = (path / file).stat()
+            found += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return found
 
 
 def write_sealed(path: Path, content: dict[str, Any]) -> None:

@@ -49,10 +49,6 @@ class SweepFolder:
         """Where a trial keeps its result, events, log and ticket."""
         return self.path / "trials" / trial
 
-    def trials(self) -> list[str]:
-        """Every trial that has left something."""
-        return sorted(path.name for path in self.path.glob("trials/*") if path.is_dir())
-
     def prepare(self) -> None:
         """Make the folder and see that it can be written. Raises FolderError."""
         probe = self.path / f".probe-{uuid.uuid4().hex[:8]}"
@@ -66,8 +62,15 @@ class SweepFolder:
                 "another folder with --out"
             ) from error
 
-    def result(self, trial: str) -> dict[str, Any] | None:
-        """A trial's result, or None. A damaged file is set aside with a warning, so that the trial runs again."""
+    def result(self, trial: str, key: str | None = None) -> dict[str, Any] | None:
+        """A trial's result, or None; given its key in the plan, None too for one that another plan has left. A
+        damaged file is set aside with a warning, so that the trial runs again."""
+        found = self._read_result(trial)
+        if found is not None and key is not None and found["key"] != key:
+            return None
+        return found
+
+    def _read_result(self, trial: str) -> dict[str, Any] | None:
         path = self.trial(trial) / "result.json"
         try:
             return read_sealed(path)
@@ -94,18 +97,11 @@ class SweepFolder:
             file.write(line)  # one short write: lines of two processes do not mix
 
     def events(self, trial: str) -> list[dict[str, Any]]:
-        """The events of a trial. A line that a killed worker left unfinished is passed over."""
+        """The events of a trial."""
         try:
-            text = (self.trial(trial) / "events.jsonl").read_text(encoding="utf-8")
+            return parse_events((self.trial(trial) / "events.jsonl").read_bytes())
         except FileNotFoundError:
             return []
-        found = []
-        for line in text.splitlines():
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                continue
-        return found
 
     # One driver
 
@@ -152,6 +148,19 @@ class SweepFolder:
     def stop_requested(self) -> bool:
         """Whether the sweep was asked to stop."""
         return self.stop_file.exists()
+
+
+def parse_events(lines: bytes) -> list[dict[str, Any]]:
+    """Events from their lines. What is none is passed over: a killed worker may leave its last line unfinished."""
+    found = []
+    for line in lines.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and "time" in event:
+            found.append(event)
+    return found
 
 
 def _lock(file: IO[str]) -> bool:

@@ -12,6 +12,10 @@ from orchestrator.engine.folder import FolderError, SweepFolder
 if TYPE_CHECKING:
     import pandas as pd
 
+FINAL = ("done", "diverged")
+"""Results that stand."""
+BAD = ("failed", "blocked")
+"""Results of trials that the next run tries again."""
 METRICS = (
     "accuracy/test", "loss/test", "accuracy/val", "loss/val", "sparsity/global", "compression_ratio", "macs",
     "macs/dense", "macs/speedup", "cost/epochs", "cost/epochs_new", "cost/train_seconds",
@@ -27,20 +31,17 @@ def planned_results(folder: SweepFolder) -> list[tuple[str, dict[str, Any] | Non
         plan = read_sealed(folder.path / "plan.json")
     except (FileNotFoundError, Corrupt, NotADirectoryError) as error:
         raise FolderError(f"{folder.path}: no sweep here ({error}); name the folder that `jackpot run` made") from error
-    rows = []
-    for planned in plan["planned"]:
-        result = folder.result(planned["trial"])
-        rows.append((planned["trial"], result if result and result["key"] == planned["key"] else None))
+    rows = [(planned["trial"], folder.result(planned["trial"], planned["key"])) for planned in plan["planned"]]
     return sorted(rows, key=lambda row: row[0])
 
 
 def run_status(folder: SweepFolder) -> str:
-    """MLflow's word for how a sweep that is not running stands: FINISHED once every planned trial has a result
-    that stands, KILLED while any is left, else FAILED."""
+    """MLflow's word for how a sweep that is not running stands: FAILED once a planned trial has failed, else
+    KILLED while any is left, else FINISHED."""
     statuses = {result["status"] if result else "missing" for _, result in planned_results(folder)}
-    if "missing" in statuses:
-        return "KILLED"
-    return "FAILED" if statuses & {"failed", "blocked"} else "FINISHED"
+    if statuses & {*BAD}:
+        return "FAILED"
+    return "KILLED" if "missing" in statuses else "FINISHED"
 
 
 def results(folder: SweepFolder) -> pd.DataFrame:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 
@@ -17,3 +21,25 @@ def derive(seed: int, purpose: str, *parts: int | str) -> int:
 def generator(seed: int, purpose: str, *parts: int | str) -> torch.Generator:
     """A CPU generator seeded with `derive`: the same draws whatever device the trial runs on."""
     return torch.Generator().manual_seed(derive(seed, purpose, *parts))
+
+
+def seed_globals(seed: int, purpose: str, *parts: int | str) -> None:
+    """Seed the generators that a network may draw from by itself: torch's (dropout), Python's and numpy's. Done
+    anew for every step, so that what a process drew before changes nothing."""
+    derived = derive(seed, purpose, *parts)
+    torch.manual_seed(derived)
+    random.seed(derived)
+    np.random.seed(derived % 2**32)
+
+
+@contextmanager
+def globals_seeded(seed: int, purpose: str) -> Iterator[None]:
+    """`seed_globals` for a block; afterwards the CPU generators are as they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        seed_globals(seed, purpose)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

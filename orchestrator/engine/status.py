@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 from collections import Counter
 from fractions import Fraction
 from typing import Any
 
-from orchestrator.engine.files import read_sealed
+from orchestrator.engine.files import read_sealed, size
 from orchestrator.engine.folder import SweepFolder
-from orchestrator.engine.results import planned_results
+from orchestrator.engine.results import BAD, planned_results
 
 
 def status(folder: SweepFolder) -> dict[str, Any]:
@@ -18,13 +19,14 @@ def status(folder: SweepFolder) -> dict[str, Any]:
     plan = read_sealed(folder.path / "plan.json")
     driver = folder.driver()
     events = {trial: folder.events(trial) for trial, _ in rows}
-    running = [trial for trial, result in rows if driver and _is_running(events[trial])]
+    running = [trial for trial, _ in rows if driver and _is_running(events[trial], plan["run"])]
     states = {
         trial: "running" if trial in running else result["status"] if result else "left" for trial, result in rows
     }
     counts = Counter(states.values())
     slots, busy = busy_share(list(events.values()))
-    stages = list(folder.path.glob("stages/??/[!.]*/*"))  # [!.]: not what a killed writer has left
+    # glob.glob bears folders that vanish meanwhile, and passes over what a killed writer has left under a dot
+    stages = [folder.path / path for path in glob.glob("stages/??/*/*", root_dir=folder.path)]
     return {
         "sweep": folder.name,
         "folder": str(folder.path),
@@ -34,19 +36,19 @@ def status(folder: SweepFolder) -> dict[str, Any]:
             state: counts.get(state, 0) for state in ("done", "diverged", "running", "failed", "blocked", "left")
         },
         "running": running,
-        "bad": {trial: state for trial, state in states.items() if state in ("failed", "blocked")},
+        "bad": {trial: state for trial, state in states.items() if state in BAD},
         "epochs_trained": epochs_trained(list(events.values())),
         "epochs_distinct": plan["epochs_distinct"],
         "slots": slots,
         "busy": busy,
         "stages": sum(path.name == "stage.json" for path in stages),
-        "store_bytes": sum(path.stat().st_size for path in stages),
+        "store_bytes": sum(map(size, stages)),
     }
 
 
-def _is_running(events: list[dict[str, Any]]) -> bool:
+def _is_running(events: list[dict[str, Any]], run: str) -> bool:
     last = next((event for event in reversed(events) if "begin" in event or "end" in event), None)
-    return last is not None and "begin" in last
+    return last is not None and "begin" in last and last["run"] == run
 
 
 def epochs_trained(events: list[list[dict[str, Any]]]) -> float:
@@ -71,6 +73,8 @@ def busy_share(events: list[list[dict[str, Any]]]) -> tuple[int, float | None]:
         return len(starts), None
     first, last = min(starts), max(starts)
     slots = max(sum(start <= at < end for start, end in lives) for at in starts)
+    if slots == 0:  # all have just begun
+        return len(starts), None
     busy = sum(max(0.0, min(end, last) - max(start, first)) for start, end in work)
     return slots, busy / (slots * (last - first))
 

@@ -22,13 +22,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from orchestrator.engine.files import Corrupt, file_digest, read_sealed, replacing, write_sealed
+from orchestrator.engine.files import Corrupt, file_digest, read_sealed, replacing, size, write_sealed
 
 log = logging.getLogger(__name__)
 
 Tensors = dict[str, torch.Tensor]
 
-_TEMPORARY = ("stages/??/.*.tmp", "checkpoints/*/.*.tmp", "trials/*/.*.tmp")
+_LEFT = ("stages/??/.*.tmp", "checkpoints/*/.*.tmp", "trials/*/.*.tmp", "claims/*", "failures/*")
 
 
 class Store:
@@ -110,21 +110,22 @@ class Store:
 
     def size(self, key: str) -> int:
         """Bytes of a stage."""
-        return _bytes(self.path(key))
+        return size(self.path(key))
 
     def delete(self, key: str) -> int:
         """Remove a stage; the bytes it held."""
-        path, size = self.path(key), self.size(key)
+        path, freed = self.path(key), self.size(key)
         (path / "stage.json").unlink()  # first: a stage without its record does not exist
         shutil.rmtree(path)
-        return size
+        return freed
 
     def litter(self, needed: Collection[str]) -> dict[Path, int]:
-        """What killed writers have left half written, and checkpoints of stages that are not `needed`: paths
-        with their bytes. Only for who keeps writers away: theirs look the same while they write."""
-        left = [path for pattern in _TEMPORARY for path in self.folder.glob(pattern)]
+        """What killed writers have left half written, claims and failures of earlier runs, and checkpoints of
+        stages that are not `needed`: paths with their bytes. Only for who keeps writers away: theirs look the
+        same while they write."""
+        left = [path for pattern in _LEFT for path in self.folder.glob(pattern)]
         left += [path for path in self.folder.glob("checkpoints/*") if path.name not in needed]
-        return {path: _bytes(path) for path in left}
+        return {path: size(path) for path in left}
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
@@ -140,6 +141,20 @@ class Store:
                 yield True
             finally:
                 path.unlink(missing_ok=True)
+
+    # Failures: stages that other trials of the same run must not try again
+
+    def mark_failed(self, key: str, run: str, trial: str) -> None:
+        """Remember that a stage has failed in a trial of a run."""
+        write_sealed(self.folder / "failures" / key, {"run": run, "trial": trial})
+
+    def failed_in(self, key: str, run: str) -> str | None:
+        """The trial of this run in which a stage has failed, or None."""
+        try:
+            mark = read_sealed(self.folder / "failures" / key)
+        except (FileNotFoundError, Corrupt):
+            return None
+        return mark["trial"] if mark["run"] == run else None
 
     # Checkpoints: how far a training stage in the making has come. One file a stage, named after its content's
     # hash, so that a torn or damaged one is never read.
@@ -168,13 +183,6 @@ class Store:
     def drop_checkpoint(self, key: str) -> None:
         """Remove a stage's checkpoints, once it is complete."""
         shutil.rmtree(self.folder / "checkpoints" / key, ignore_errors=True)
-
-
-def _bytes(path: Path) -> int:
-    try:
-        return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
-    except FileNotFoundError:  # removed meanwhile
-        return 0
 
 
 def _locked(file: IO[str], path: Path) -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from orchestrator.engine.seeds import derive, generator
+from orchestrator.engine.seeds import generator, seed_globals
 from orchestrator.spec.models import Recipe
 
 Tensors = dict[str, torch.Tensor]
@@ -128,8 +128,7 @@ class Trainer:
 
     def _step(self, indices: torch.Tensor) -> None:
         step = self.progress.step
-        # Layers that draw at random (dropout) use torch's global generators: seeded anew for every step.
-        torch.manual_seed(derive(self.seed, "layers", step))
+        seed_globals(self.seed, "layers", step)
         images, labels = self.data.train(indices, generator(self.seed, "augmentation", step))
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, step, self.per_epoch)

@@ -69,7 +69,7 @@ def run_trial(
         }
     except Blocked as reason:
         result |= {"status": "blocked", "blocked_by": reason.by}
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if full := unwritable(error):
             raise full from error
         # whatever a method or network raises is this trial's result, nobody else's
@@ -77,8 +77,16 @@ def run_trial(
         result |= failure(error)
     result["ended"] = time.time()
     result["waited_seconds"] = bench.waited if bench else 0.0
-    write_sealed(sweep.trial(trial.id) / "result.json", result)
+    write_result(sweep, result)
     return result
+
+
+def write_result(sweep: SweepFolder, result: dict[str, Any]) -> None:
+    """Keep a trial's result. A ticket stands beside a result that is `done` alone: one of an earlier plan goes."""
+    folder = sweep.trial(result["trial"])
+    if result["status"] != "done":
+        (folder / "ticket.safetensors").unlink(missing_ok=True)
+    write_sealed(folder / "result.json", result)
 
 
 def unwritable(error: BaseException | None) -> OSError | None:

@@ -6,6 +6,7 @@ import shutil
 
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import make_plan
+from orchestrator.engine.results import BAD
 from orchestrator.spec.loading import load
 
 
@@ -16,8 +17,8 @@ def collect(folder: SweepFolder, dry_run: bool = False) -> tuple[int, int]:
     plan = make_plan(spec)
     needed = set()
     for planned in plan.planned:
-        result = folder.result(planned.id)
-        if result is None or result["key"] != planned.chain.key or result["status"] in ("failed", "blocked"):
+        result = folder.result(planned.id, planned.chain.key)
+        if result is None or result["status"] in BAD:
             needed |= {request.key for request in planned.chain.requests} | set(plan.segments(planned))
     stages = size = 0
     for key in folder.store.stages():

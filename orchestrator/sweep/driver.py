@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
 
-from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import Plan, Planned
+from orchestrator.engine.results import BAD, FINAL
 from orchestrator.engine.setting import Setting
-from orchestrator.engine.trial import blank_result
+from orchestrator.engine.trial import blank_result, write_result
 from orchestrator.spec.models import Spec
 from orchestrator.sweep.outcome import resume_hint
 from orchestrator.sweep.progress import Progress
@@ -27,16 +29,27 @@ STOP_SECONDS = 3.5
 """How long workers get to keep their checkpoints before the driver leaves all the same."""
 
 
+TRACKING_SECONDS, STOPPED_SECONDS = 60.0, 10.0
+"""How long the last results may take to reach MLflow, and in a sweep that was told to stop; what is late is brought by
+`jackpot sync`."""
+
+
 class Driver:
     """One run of a sweep: the trials that its plan does not know to be done. Results are kept by the workers; the
-    driver writes those of trials that cannot."""
+    driver writes those of trials that cannot.
 
-    def __init__(self, spec: Spec, folder: SweepFolder, plan: Plan, console: Console) -> None:
+    leave: on Ctrl-C end the process with 130 where workers take longer than a few seconds to stop."""
+
+    def __init__(self, spec: Spec, folder: SweepFolder, plan: Plan, console: Console, leave: bool = False) -> None:
         self.spec, self.folder, self.plan = spec, folder, plan
         self.run_id = uuid.uuid4().hex
         self.failed = 0
         self.stopped: str | None = None
         self.interrupted = False
+        self._leave_by: float | None = None
+        self._leaving: threading.Timer | None = None
+        self._may_leave = leave
+        self._storage = ""
         self.schedule = Schedule(plan, folder.store.has)
         self.progress = Progress(folder, plan, self.schedule, self.run_id, console)
 
@@ -44,18 +57,17 @@ class Driver:
         """Run what is left. Returns when all of it has ended or the sweep was stopped."""
         if not self.schedule.waiting:
             return
-        deadline = (
-            threading.Timer(hours * 3600, self.stop, [f"--max-hours {hours:g} is over"]) if hours is not None else None
-        )
-        if deadline:
-            deadline.daemon = True
-            deadline.start()
+        deadline = None
+        if hours is not None:
+            seconds = min(hours * 3600, threading.TIMEOUT_MAX)
+            deadline = _timer(seconds, lambda: self.stop(f"--max-hours {hours:g} is over"))
         try:
             with interrupts(self.interrupt), ray_session(address), self.progress:
                 self._fit()
         finally:
-            if deadline:
-                deadline.cancel()
+            for timer in (deadline, self._leaving):
+                if timer:
+                    timer.cancel()
 
     def _fit(self) -> None:
         from ray import tune  # Ray is loaded only where a sweep really runs
@@ -67,6 +79,7 @@ class Driver:
         resources = {"cpu": self.spec.resources.cpu, "gpu": self.spec.resources.gpu}
         worker = tune.with_parameters(Worker, spec=self.spec, folder=str(self.folder.path), run=self.run_id)
         with tempfile.TemporaryDirectory(prefix="jackpot-tune-") as storage:
+            self._storage = storage
             tuner = tune.Tuner(
                 tune.with_resources(worker, resources),
                 tune_config=tune.TuneConfig(
@@ -90,14 +103,17 @@ class Driver:
         """Trials at once: what the cluster's resources allow, at most `concurrency`. Raises ClusterError for none."""
         import ray
 
-        total, each = ray.cluster_resources(), self.spec.resources
-        fit = int(total.get("CPU", 0) // each.cpu)
-        if each.gpu:
-            fit = min(fit, int(total.get("GPU", 0) // each.gpu))
+        each = self.spec.resources
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        fit = 0  # node by node: no trial spans two
+        for node in nodes:
+            trials = node.get("CPU", 0) // each.cpu
+            fit += int(min(trials, node.get("GPU", 0) // each.gpu) if each.gpu else trials)
         if fit == 0:
+            there = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
             raise ClusterError(
-                f"no trial fits: each asks for {each.cpu} CPU and {each.gpu:g} GPU, the cluster has "
-                f"{total.get('CPU', 0):g} CPU and {total.get('GPU', 0):g} GPU; lower `resources` in the spec"
+                f"no trial fits: each asks for {each.cpu} CPU and {each.gpu:g} GPU, the cluster's nodes have {there}; "
+                "lower `resources` in the spec"
             )
         return min(fit, self.spec.concurrency or fit)
 
@@ -108,7 +124,9 @@ class Driver:
         self.schedule.ended(trial)
         if result["status"] == "unwritable":
             self._unwritable(result["error"])
-        elif result["status"] in ("failed", "blocked"):
+        elif result["status"] == "broken":
+            self._fail(trial, result["error"], None)
+        elif result["status"] in BAD:
             self._count_failure(trial, result.get("failed_stage"))
         if self.folder.stop_requested():  # by another process, with `jackpot stop`
             self.stop(self.folder.stop_file.read_text(encoding="utf-8").strip())
@@ -117,39 +135,59 @@ class Driver:
         """A trial's worker died and the trial is started again: its stages and checkpoints are kept."""
         self.progress.say(f"{trial}: its worker process died; started again")
 
-    def died(self, trial: str, times: int) -> None:
+    def died(self, trial: str, times: int, known: str) -> None:
         """A trial's worker died more often than the spec allows: the driver writes the result it could not."""
+        result = self.folder.result(trial, self.plan.by_id[trial].chain.key)
+        if result and result["status"] in FINAL:  # it died after its trial's end
+            self.ended(trial, result)
+            return
         self.schedule.ended(trial)
-        events = self.folder.events(trial)
-        stage = next((event["stage"] for event in reversed(events) if "stage" in event), None)
         message = (
             f"its worker process died {times} times (killed, or out of memory); see `jackpot logs {trial}`, lower "
             "`concurrency` or the batch size, or raise `failures.max_failures`"
         )
-        self._write(trial, {"status": "failed", "failed_stage": stage}, message)
+        self._fail(trial, {"type": "WorkerDied", "message": message, "traceback": known}, self._broken_off(trial))
+
+    def _broken_off(self, trial: str) -> str | None:
+        """The stage that a trial was making when its worker died, if nobody makes or has made it since."""
+        events = self.folder.events(trial)
+        begun = next((event for event in reversed(events) if "begin" in event), None)
+        if begun is None or begun["run"] != self.run_id or events[-1].get("waiting"):
+            return None
+        stage = events[-1].get("stage")
+        if stage is None or self.folder.store.has(stage):
+            return None
+        with contextlib.suppress(OSError), self.folder.store.claim(stage) as free:
+            if free:
+                self.folder.store.mark_failed(stage, self.run_id, trial)  # for trials that wait in their slots
+                return stage
+        return None
+
+    def _fail(self, trial: str, error: dict[str, str], stage: str | None) -> None:
+        self._write(trial, {"status": "failed", "error": error, "failed_stage": stage})
         self._count_failure(trial, stage)
 
     def _count_failure(self, trial: str, stage: str | None) -> None:
         self.failed += 1
         for planned in self.schedule.block(stage) if stage else []:
-            self._write(
-                planned.id,
-                {"status": "blocked", "blocked_by": trial},
-                f"needs a stage that failed in {trial}",
-            )
-            self.failed += 1
+            self._write(planned.id, {"status": "blocked", "blocked_by": trial})
         limit = self.spec.failures.max_failed_trials
         if limit is not None and self.failed > limit and self.stopped is None:
             self.stopped = f"{self.failed} trials failed, more than failures.max_failed_trials: {limit}"
             self.schedule.stop()
 
-    def _write(self, trial: str, fields: dict[str, Any], message: str) -> None:
+    def _write(self, trial: str, fields: dict[str, Any]) -> None:
+        """Write the result of a trial that no worker will, and tell of its end."""
         planned: Planned = self.plan.by_id[trial]
-        result = blank_result(Setting(self.spec, planned.trial.model), planned.trial, planned.chain.key, 0)
-        error = {"type": "WorkerDied" if fields["status"] == "failed" else "Blocked", "message": message}
-        result |= {**fields, "error": {**error, "traceback": ""}, "ended": time.time()}
+        begun = [event for event in self.folder.events(trial) if event.get("begin") == planned.chain.key]
+        setting = Setting(self.spec, planned.trial.model)
+        result = blank_result(setting, planned.trial, planned.chain.key, len(begun))
+        result |= {**fields, "ended": time.time()}
+        if begun:
+            result["started"] = begun[-1]["time"]
         try:
-            write_sealed(self.folder.trial(trial) / "result.json", result)
+            write_result(self.folder, result)
+            self.folder.tell(trial, {"end": result["status"]})
         except OSError as error:  # raised from here it would end Tune's loop with a traceback
             self._unwritable(str(error))
 
@@ -162,18 +200,34 @@ class Driver:
         """Ask all to stop; whoever runs keeps a checkpoint."""
         self.stopped, self.interrupted = self.stopped or why, True
         self.schedule.stop()
-        self.folder.request_stop(why)
+        with contextlib.suppress(OSError):  # a folder that takes no more: workers find out for themselves
+            self.folder.request_stop(why)
 
     def interrupt(self) -> None:
-        """Ctrl-C: stop; leave within five seconds whatever happens."""
+        """Ctrl-C: stop; a command leaves within five seconds whatever happens."""
+        if self._leave_by is None:
+            self._leave_by = time.monotonic() + STOP_SECONDS
+            self._leaving = _timer(STOP_SECONDS, self._leave) if self._may_leave else None
         self.stop("interrupted")
-        leave = threading.Timer(STOP_SECONDS, self._leave)
-        leave.daemon = True
-        leave.start()
+
+    def patience(self) -> float:
+        """Seconds that the last results may still take to reach MLflow."""
+        if self._leave_by is not None:
+            return max(0.3, self._leave_by - time.monotonic())
+        return STOPPED_SECONDS if self.interrupted else TRACKING_SECONDS
 
     def _leave(self) -> None:
         try:
             self.progress.close()
+            shutil.rmtree(self._storage, ignore_errors=True)
             print(resume_hint(self.folder), flush=True)
         finally:
             os._exit(130)  # Ray's processes end with the driver that started them
+
+
+def _timer(seconds: float, call: Callable[[], None]) -> threading.Timer:
+    """A running clock that keeps no process alive."""
+    timer = threading.Timer(seconds, call)
+    timer.daemon = True
+    timer.start()
+    return timer

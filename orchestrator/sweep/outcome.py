@@ -8,9 +8,7 @@ from pathlib import Path
 
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import Plan
-
-FINAL = ("done", "diverged")
-"""Results that stand; a failed or blocked trial is run again by the next run."""
+from orchestrator.engine.results import FINAL
 
 
 @dataclass
@@ -35,20 +33,11 @@ class Outcome:
             return 0
         return 130 if self.interrupted else 1
 
-    @property
-    def run_status(self) -> str:
-        """MLflow's word for how the sweep ended."""
-        return {0: "FINISHED", 1: "FAILED", 130: "KILLED"}[self.exit_code]
-
 
 def finished(folder: SweepFolder, plan: Plan) -> dict[str, str]:
     """The planned trials whose result on disk is valid, with its status."""
-    found = {}
-    for planned in plan.planned:
-        result = folder.result(planned.id)
-        if result is not None and result["key"] == planned.chain.key:
-            found[planned.id] = result["status"]
-    return found
+    results = {planned.id: folder.result(planned.id, planned.chain.key) for planned in plan.planned}
+    return {trial: result["status"] for trial, result in results.items() if result is not None}
 
 
 def resumed(folder: SweepFolder, plan: Plan) -> Plan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import defaultdict
@@ -14,8 +13,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.folder import SweepFolder, parse_events
 from orchestrator.engine.plan import Plan, model_label
+from orchestrator.engine.results import BAD
 from orchestrator.sweep.schedule import Schedule
 
 LOOK_SECONDS = 1.0
@@ -40,13 +40,7 @@ class Tail:
             return []
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
-        found = []
-        for line in whole.splitlines():
-            try:
-                found.append(json.loads(line))
-            except ValueError:  # left unfinished by a worker that was killed
-                continue
-        return found
+        return parse_events(whole)
 
 
 class Progress:
@@ -148,7 +142,7 @@ class Progress:
     def _totals(self) -> str:
         left = sum(epochs for _, epochs in self._left.values())
         parts = [f"{self._count()} trials", f"epochs {self._to_train - left:.0f}/{self._to_train:.0f}"]
-        bad = sum(status in ("failed", "blocked") for status in self._ended.values())
+        bad = sum(status in BAD for status in self._ended.values())
         parts += [f"{bad} failed"] if bad else []
         parts.append(f"{_clock(time.monotonic() - self._began)} gone")
         seconds = self.seconds_left()

@@ -8,17 +8,14 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator.engine.files import write_sealed, write_text
-from orchestrator.engine.folder import SweepFolder
-from orchestrator.engine.plan import make_plan
-from orchestrator.engine.results import write_csv
-from orchestrator.spec.loading import dump
+from orchestrator.engine.folder import FolderError, SweepFolder
+from orchestrator.engine.plan import Plan, make_plan
+from orchestrator.engine.results import FINAL, run_status, write_csv
+from orchestrator.spec.loading import dump, load
 from orchestrator.spec.models import ImageFolder, Spec
 from orchestrator.sweep.collect import collect
 from orchestrator.sweep.driver import Driver
 from orchestrator.sweep.outcome import Outcome, finished, resumed
-
-TRACKING_SECONDS = 60.0
-"""How long the last results may take to reach MLflow; what is late is brought by `jackpot sync`."""
 
 
 def anchored(spec: Spec) -> Spec:
@@ -44,9 +41,11 @@ def run_sweep(
     address: str | None = None,
     hours: float | None = None,
     console: Console | None = None,
+    leave: bool = False,
 ) -> Outcome:
-    """Run or resume a sweep in its folder. Raises SpecError, FolderError, DataError, ModelError or ClusterError
-    before anything is run where that cannot work."""
+    """Run or resume a sweep in its folder. Ctrl-C stops it and it returns, once its workers have kept their
+    checkpoints; with `leave`, as for a command, the process ends where they take longer than a few seconds. Raises
+    SpecError, FolderError, DataError, ModelError or ClusterError before anything is run where that cannot work."""
     from orchestrator.tracking import Follower
 
     console = console or Console(stderr=True)
@@ -55,11 +54,14 @@ def run_sweep(
     whole.only(only)  # refuses a method that is not in it
     folder.prepare()
     with folder.driving():
+        _refuse_another(folder, spec)
         write_text(folder.path / "spec.yaml", dump(spec))
         whole = resumed(folder, whole)
-        write_sealed(folder.path / "plan.json", whole.summary(folder.store.has))
         plan = whole.only(only)
-        driver = Driver(spec, folder, plan, console)
+        driver = Driver(spec, folder, plan, console, leave)
+        write_sealed(folder.path / "plan.json", {**whole.summary(folder.store.has), "run": driver.run_id})
+        if old := _replaced(folder, plan):
+            driver.progress.say(f"{old} results are of other settings or other code: their trials run again")
         follower = None
         if spec.tracking.enabled:
             follower = Follower(folder.path, spec.name, spec.tracking, say=driver.progress.say)
@@ -69,9 +71,28 @@ def run_sweep(
             found = finished(folder, plan)
             statuses = {planned.id: found.get(planned.id, "missing") for planned in plan.planned}
             outcome = Outcome(folder.path, plan, statuses, driver.stopped, driver.interrupted)
-            write_csv(folder)
-            if follower:
-                outcome.tracking = follower.close(TRACKING_SECONDS, outcome.run_status)
+            try:
+                write_csv(folder)
+            finally:
+                if follower:
+                    outcome.tracking = follower.close(driver.patience(), run_status(folder))
         if spec.keep == "tickets" and outcome.exit_code == 0:
             collect(folder)
     return outcome
+
+
+def _refuse_another(folder: SweepFolder, spec: Spec) -> None:
+    """Raise FolderError where the folder holds a sweep of another name, whose results this one would replace."""
+    path = folder.path / "spec.yaml"
+    there = load(path).parts.get("name") if path.exists() else None
+    if there not in (None, spec.name):
+        raise FolderError(
+            f"{folder.path}: holds the sweep {there!r}, and the spec is named {spec.name!r}; choose another folder "
+            "with --out, or give the spec that name if it is meant to change that sweep"
+        )
+
+
+def _replaced(folder: SweepFolder, plan: Plan) -> int:
+    """How many trials of the plan have a result that stands no more, because their settings or code changed."""
+    found = [folder.result(planned.id) for planned in plan.planned if planned.id not in plan.done]
+    return sum(result is not None and result["status"] in FINAL for result in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from orchestrator.engine.plan import Plan, Planned
@@ -10,7 +11,8 @@ from orchestrator.engine.plan import Plan, Planned
 class Schedule:
     """The trials that are left, and which stages are made or in the making. A trial is runnable if the next
     training it needs is not in the making by another; as long as any is left one is handed out, because a slot
-    that was refused a trial is lost to Tune (spec/stack_notes.md 4)."""
+    that was refused a trial is lost to Tune (spec/stack_notes.md 4). Tune's thread asks, and Ctrl-C's or a clock's
+    may stop it at any moment."""
 
     def __init__(self, plan: Plan, has: Callable[[str], bool]) -> None:
         self._has = has
@@ -18,20 +20,22 @@ class Schedule:
         self._made: set[str] = set()
         self.waiting: dict[str, Planned] = {p.id: p for p in plan.planned if p.id not in plan.done}
         self.running: dict[str, Planned] = {}
+        self._lock = threading.Lock()
         for trial in self.waiting:
             self._look(trial)
 
     def next(self) -> Planned | None:
         """Take the next trial to start, or None where none is left."""
-        for trial in self.running:
-            self._look(trial)
-        making = {key for trial in self.running for key in self._segments[trial]} - self._made
-        chosen = next((trial for trial in self.waiting if self._runnable(trial, making)), None)
-        chosen = chosen or next(iter(self.waiting), None)
-        if chosen is None:
-            return None
-        planned = self.running[chosen] = self.waiting.pop(chosen)
-        return planned
+        with self._lock:
+            for trial in self.running:
+                self._look(trial)
+            making = {key for trial in self.running for key in self._segments[trial]} - self._made
+            chosen = next((trial for trial in self.waiting if self._runnable(trial, making)), None)
+            chosen = chosen or next(iter(self.waiting), None)
+            if chosen is None:
+                return None
+            planned = self.running[chosen] = self.waiting.pop(chosen)
+            return planned
 
     def _runnable(self, trial: str, making: set[str]) -> bool:
         needed = next((key for key in self._segments[trial] if key not in self._made), None)
@@ -45,20 +49,23 @@ class Schedule:
 
     def ended(self, trial: str) -> None:
         """A running trial has ended, well or not."""
-        if self.running.pop(trial, None) is not None:
-            self._look(trial)
+        with self._lock:
+            if self.running.pop(trial, None) is not None:
+                self._look(trial)
 
     def block(self, stage: str) -> list[Planned]:
         """Take out the waiting trials whose chain needs a stage that failed for good."""
-        blocked = [
-            planned
-            for planned in self.waiting.values()
-            if stage in self._segments[planned.id] or any(r.key == stage for r in planned.chain.requests)
-        ]
-        for planned in blocked:
-            del self.waiting[planned.id]
-        return blocked
+        with self._lock:
+            blocked = [
+                planned
+                for planned in self.waiting.values()
+                if stage in self._segments[planned.id] or any(r.key == stage for r in planned.chain.requests)
+            ]
+            for planned in blocked:
+                del self.waiting[planned.id]
+            return blocked
 
     def stop(self) -> None:
         """Hand out nothing more."""
-        self.waiting.clear()
+        with self._lock:
+            self.waiting.clear()

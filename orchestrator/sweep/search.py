@@ -46,13 +46,13 @@ class PlannedSearch(_NotPickled, Searcher):
 
 class Endings(_NotPickled, Callback):
     """Tells the driver how each trial ended: with what its worker said, or with its worker dead, to be started
-    again (`again`) or for good (`died`)."""
+    again (`again`) or for good (`died`, with how often, and what Ray knows of it)."""
 
     def __init__(
         self,
         ended: Callable[[str, dict[str, Any]], None],
         again: Callable[[str], None],
-        died: Callable[[str, int], None],
+        died: Callable[[str, int, str], None],
     ) -> None:
         self._ended, self._again, self._died = ended, again, died
 
@@ -66,4 +66,4 @@ class Endings(_NotPickled, Callback):
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A trial's worker died more often than allowed."""
-        self._died(trial.config["trial"], trial.num_failures)
+        self._died(trial.config["trial"], trial.num_failures, str(trial.get_error() or ""))

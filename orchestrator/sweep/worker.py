@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ray import tune
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import Trial, trials
 from orchestrator.engine.setting import Setting
-from orchestrator.engine.trial import run_trial
+from orchestrator.engine.trial import failure, run_trial
 from orchestrator.engine.watch import Stopped, Watch
 from orchestrator.spec.models import Spec
 
@@ -31,9 +32,13 @@ class Worker(tune.Trainable):
         """Get ready for the trials of one sweep."""
         self.spec, self.run_id = spec, run
         self.sweep = SweepFolder(Path(folder))
-        self.trials = {trial.id: trial for trial in trials(spec)}
         self.settings: dict[str, Setting] = {}
         torch.set_num_threads(spec.resources.cpu)
+
+    @cached_property
+    def trials(self) -> dict[str, Trial]:
+        """The sweep's trials by id; looked up in a step, which tells the driver what is wrong."""
+        return {trial.id: trial for trial in trials(self.spec)}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial."""
@@ -42,19 +47,20 @@ class Worker(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Run the trial to its end."""
-        config = self.config
-        trial = self.trials[config["trial"]]
-        with _log_to(self.sweep.trial(trial.id) / "log.txt"):
-            try:
-                return {"done": True, **self._run(trial, config)}
-            except OSError as error:
-                # raised by the sweep's folder, not by the trial, whose own errors are its result
-                return {"done": True, "status": "unwritable", "error": str(error)}
-            finally:
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()  # what an out-of-memory trial left must not sink the next
+        try:
+            with _log_to(self.sweep.trial(self.config["trial"]) / "log.txt"):
+                return {"done": True, **self._run(self.config)}
+        except OSError as error:
+            # raised by the sweep's folder, not by the trial, whose own errors are its result
+            return {"done": True, "status": "unwritable", "error": str(error)}
+        except Exception as error:  # before the trial could begin: a worker whose methods are other ones
+            return {"done": True, **failure(error), "status": "broken"}
+        finally:
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()  # what an out-of-memory trial left must not sink the next
 
-    def _run(self, trial: Trial, config: dict[str, Any]) -> dict[str, Any]:
+    def _run(self, config: dict[str, Any]) -> dict[str, Any]:
+        trial = self.trials[config["trial"]]
         begun = [event for event in self.sweep.events(trial.id) if event.get("begin") == config["key"]]
         self.sweep.tell(trial.id, {"begin": config["key"], "pid": os.getpid(), "run": self.run_id})
         watch = Watch(

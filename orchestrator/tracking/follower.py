@@ -10,7 +10,7 @@ from orchestrator.spec.models import Tracking
 from orchestrator.tracking.tracker import Report, Tracker
 
 _LONGEST_WAIT = 60.0
-_QUIET_WAIT = 3.0
+_QUIET_WAIT = 10.0  # loading MLflow and a usual last pass take less
 
 
 class Follower:
@@ -45,7 +45,7 @@ class Follower:
                     told = True
                     self._say(report.message)
             self._closing.wait(wait)
-        self._last = self._tracker.finish(self._status)
+        self._last = self._tracker.sync(status=self._status)
 
     def close(self, timeout: float, status: str = "FINISHED") -> str | None:
         """Do a last pass and end the parent run as FINISHED, FAILED or KILLED, within `timeout` seconds or

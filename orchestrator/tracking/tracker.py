@@ -9,8 +9,8 @@ from pathlib import Path
 
 from orchestrator.engine.files import Corrupt, digest, read_sealed
 from orchestrator.spec.models import Tracking
-from orchestrator.tracking.where import exclusive, uri_of
-from orchestrator.tracking.window import Window
+from orchestrator.tracking.where import exclusive, reason, uri_of
+from orchestrator.tracking.window import FilesLag, Window
 
 # what MLflow answers when one request is at fault, and the next may well succeed
 _FAULT_OF_ONE = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
@@ -53,16 +53,12 @@ class Tracker:
         except Exception as error:
             # whatever was known may be wrong now: runs deleted in the browser, a database replaced
             self._window, self._done = None, {}
-            report.message = self.behind(_reason(error))
+            report.message = self.behind(reason(error))
         else:
             if report.failed:
                 trial, why = next(iter(report.failed.items()))
                 report.message = self.behind(f"{len(report.failed)} trials could not be written, first {trial}: {why}")
         return report
-
-    def finish(self, status: str) -> Report:
-        """A last pass that ends the parent run: FINISHED, FAILED or KILLED."""
-        return self.sync(status=status)
 
     def link(self, base: str) -> str | None:
         """The page of the parent run under a server's address, once a pass has found or made the run."""
@@ -78,7 +74,9 @@ class Tracker:
 
     def _pass(self, identity: str, trials: Iterable[str] | None, status: str | None, report: Report) -> None:
         known = None
-        if self._window is None:
+        if self._window is not None:
+            self._window.unstored = None
+        else:
             self._window = Window(self.folder, self.name, identity, self.uri, self.experiment)
             known = self._window.runs()
         for trial in self._trials() if trials is None else trials:
@@ -87,8 +85,12 @@ class Tracker:
             except Exception as error:
                 if not _fault_of_one(error):
                     raise
-                report.failed[trial] = _reason(error)
-        self._finish(self._window, status)
+                report.failed[trial] = reason(error)
+        if status:
+            self._window.set_status(status)
+        for name in ("spec.yaml", "results.csv"):
+            if (self.folder / name).exists():
+                self._window.attach(self.folder / name)
 
     def _settle(self, window: Window, trial: str, known: dict[str, list] | None, report: Report) -> None:
         path = self.folder / "trials" / trial / "result.json"
@@ -106,13 +108,6 @@ class Tracker:
         (report.logged if written else report.skipped).append(trial)
         self._done[trial] = stamp
 
-    def _finish(self, window: Window, status: str | None) -> None:
-        for name in ("spec.yaml", "results.csv"):
-            if (self.folder / name).exists():
-                window.attach(self.folder / name)
-        if status:
-            window.set_status(status)
-
     def _trials(self) -> list[str]:
         return sorted(path.parent.name for path in self.folder.glob("trials/*/result.json"))
 
@@ -122,14 +117,5 @@ def _stamp(path: Path) -> tuple[int, ...]:
     return stat.st_mtime_ns, stat.st_ino, stat.st_size
 
 
-def _reason(error: Exception) -> str:
-    # MLflow wraps what `requests` raises, an OSError, in a page of text
-    cause = error.__context__
-    if isinstance(cause, OSError):
-        kind = type(cause).__name__
-        return f"the server {'answers with errors' if kind == 'RetryError' else 'does not answer'} ({kind})"
-    return str(error).strip().split("\n")[0][:300] or type(error).__name__
-
-
 def _fault_of_one(error: Exception) -> bool:
-    return isinstance(error, Corrupt) or getattr(error, "error_code", None) in _FAULT_OF_ONE
+    return isinstance(error, Corrupt | FilesLag) or getattr(error, "error_code", None) in _FAULT_OF_ONE

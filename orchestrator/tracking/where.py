@@ -22,6 +22,16 @@ class TrackingError(Exception):
     """The runs cannot be written now; the message says why and what to do."""
 
 
+def reason(error: Exception) -> str:
+    """What went wrong, in a line."""
+    # MLflow wraps what `requests` raises in a page of text
+    cause = error.__context__
+    if type(cause).__module__.startswith("requests"):
+        kind = type(cause).__name__
+        return f"the server {'answers with errors' if kind == 'RetryError' else 'does not answer'} ({kind})"
+    return str(error).strip().split("\n")[0][:300] or type(error).__name__
+
+
 def own_database(folder: Path) -> str:
     """The address of the database inside a sweep's folder, where runs go unless told otherwise."""
     path = str(Path(folder).resolve()).replace("%", "%25").replace("?", "%3F")  # what else means itself in a URI

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from urllib.request import url2pathname
 from orchestrator.engine.files import file_digest
 from orchestrator.tracking import client as clients
 from orchestrator.tracking.record import STATUSES, Result, milliseconds, params_of, points_of, tags_of
-from orchestrator.tracking.where import TrackingError, artifact_root, own_database
+from orchestrator.tracking.where import TrackingError, artifact_root, own_database, reason
 
 _METRICS, _TAGS = 1000, 100  # MLflow's limits of one request; params and tags count apart
 _PARENT = "mlflow.parentRunId"
@@ -22,6 +22,10 @@ _PARENT = "mlflow.parentRunId"
 _WRITING, _RESULT = "jackpot.writing", "jackpot.result"
 
 T = TypeVar("T")
+
+
+class FilesLag(TrackingError):
+    """A run has its numbers; its files could not be stored."""
 
 
 class Window:
@@ -35,6 +39,8 @@ class Window:
         self.client = clients.connect(uri)
         self.experiment = self._find_experiment(experiment)
         self.parent = self._find_parent()
+        self.unstored: str | None = None
+        """Why files cannot be stored, once that was seen in a pass."""
 
     def _find_experiment(self, name: str) -> str:
         root = artifact_root(self.folder, self.uri)
@@ -119,9 +125,19 @@ class Window:
             self.client.log_batch(run_id, params=params)
         for metrics in _chunks([Metric(*point) for point in points_of(result)], _METRICS):
             self.client.log_batch(run_id, metrics=metrics)
-        self._write_files(run, result)
         self.client.set_terminated(run_id, STATUSES[result["status"]], milliseconds(result["ended"]))
+        self._store(lambda: self._write_files(run, result))
         self.client.set_tag(run_id, _RESULT, seal)  # last: a run without it is written again
+
+    def _store(self, write: Callable[[], None]) -> None:
+        """Write files to the artifact store, which may be another machine than the one that keeps the runs: where
+        it fails, FilesLag is raised, at once for all later files of this pass."""
+        if self.unstored is None:
+            try:
+                return write()
+            except Exception as error:
+                self.unstored = f"the files of runs cannot be stored: {reason(error)}"
+        raise FilesLag(self.unstored)
 
     def _write_files(self, run: Any, result: Result) -> None:
         trial, run_id = self.folder / "trials" / result["trial"], run.info.run_id
@@ -131,7 +147,7 @@ class Window:
             self.client.log_text(run_id, result["error"]["traceback"], "error.txt")
         if (trial / "log.txt").exists():
             self.client.log_artifact(run_id, str(trial / "log.txt"))
-        if (trial / "ticket.safetensors").exists():
+        if result["status"] == "done" and (trial / "ticket.safetensors").exists():
             self._attach_ticket(run, trial / "ticket.safetensors")
 
     def _attach_ticket(self, run: Any, ticket: Path) -> None:
@@ -151,7 +167,7 @@ class Window:
         """Add a file of the sweep to the parent run, unless the parent has this very content."""
         tag, content = f"jackpot.file.{path.name}", file_digest(path)
         if self.parent.data.tags.get(tag) != content:
-            self.client.log_artifact(self.parent.info.run_id, str(path))
+            self._store(lambda: self.client.log_artifact(self.parent.info.run_id, str(path)))
             self.client.set_tag(self.parent.info.run_id, tag, content)
             self.parent.data.tags[tag] = content
 

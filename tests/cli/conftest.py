@@ -25,7 +25,7 @@ def finished(tmp_path_factory):
     plan = make_plan(spec)
     sweep.prepare()
     write_text(sweep.path / "spec.yaml", dump(spec))
-    write_sealed(sweep.path / "plan.json", plan.summary(sweep.store.has))
+    write_sealed(sweep.path / "plan.json", plan.summary(sweep.store.has) | {"run": "run"})
     for planned in plan.planned:
         sweep.tell(planned.id, {"begin": planned.chain.key, "pid": 0, "run": "test"})
         watch = Watch(

@@ -32,8 +32,8 @@ def driven(tmp_path):
     sweep.prepare()
     with sweep.driving():
         write_text(sweep.path / "spec.yaml", dump(spec))
-        write_sealed(sweep.path / "plan.json", make_plan(spec).summary(sweep.store.has))
-        sweep.tell("convnet_dense_seed0", {"begin": "key", "pid": os.getpid(), "run": "this"})
+        write_sealed(sweep.path / "plan.json", make_plan(spec).summary(sweep.store.has) | {"run": "run"})
+        sweep.tell("convnet_dense_seed0", {"begin": "key", "pid": os.getpid(), "run": "run"})
         yield sweep
 
 

@@ -1,8 +1,10 @@
 """gc drops what nobody needs, and nothing else."""
 
+import errno
 import json
 import os
 import shutil
+import sqlite3
 
 import pytest
 import torch
@@ -28,6 +30,36 @@ def test_run_on_a_finished_sweep_trains_nothing_and_starts_no_ray(copied, monkey
     assert "lottery" in shown.stdout
     assert f"results: {os.path.relpath(copied)}/results.csv" in shown.stdout
     assert len((copied / "results.csv").read_text().splitlines()) == 4
+
+
+def test_run_refuses_the_folder_of_another_sweep(copied):
+    (copied.parent / "other.yaml").write_text(json.dumps({**SPEC, "name": "other"}))
+    before = (copied / "spec.yaml").read_text()
+    shown = jackpot("run", str(copied.parent / "other.yaml"), "--out", str(copied))
+    assert shown.exit_code == 2
+    assert shown.stderr.startswith(f"{copied}: holds the sweep 'small', and the spec is named 'other'; choose another ")
+    assert (copied / "spec.yaml").read_text() == before
+
+
+def test_run_says_how_many_results_stand_no_more(copied, monkeypatch):
+    monkeypatch.setattr(driver.Driver, "run", lambda *_: None)
+    changed = {**SPEC, "recipe": {**SPEC["recipe"], "lr": 0.01}, "tracking": {"enabled": False}}
+    (copied.parent / "small.yaml").write_text(json.dumps(changed))
+    shown = jackpot("run", str(copied.parent / "small.yaml"), "--out", str(copied))
+    assert "3 results are of other settings or other code: their trials run again" in shown.stderr
+
+
+def test_the_runs_are_ended_in_mlflow_also_where_the_table_cannot_be_written(copied, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "results.csv")
+
+    monkeypatch.setattr("orchestrator.sweep.run.write_csv", full)
+    (copied.parent / "small.yaml").write_text(json.dumps(SPEC))
+    shown = jackpot("run", str(copied.parent / "small.yaml"), "--out", str(copied))
+    assert shown.exit_code == 2
+    assert shown.stderr.endswith("results.csv: No space left on device; free space, then run the same command again\n")
+    with sqlite3.connect(copied / "mlflow.db") as database:
+        assert dict(database.execute("select status, count(*) from runs group by 1")) == {"FINISHED": 4}
 
 
 def test_gc_drops_what_no_ticket_needs(copied, monkeypatch):

@@ -15,7 +15,7 @@ from stages import KEY, fork, killed_at_the_end, make_tensors, started
 
 from orchestrator.engine import files
 from orchestrator.engine import store as store_module
-from orchestrator.engine.files import Corrupt, read_sealed, write_sealed, write_text
+from orchestrator.engine.files import Corrupt, read_sealed, size, write_sealed, write_text
 from orchestrator.engine.folder import FolderError, SweepFolder
 from orchestrator.engine.store import Store
 
@@ -131,3 +131,10 @@ def test_events_after_a_line_that_was_cut_off_are_kept(tmp_path: Path) -> None:
         file.write('{"step": 2, "unti')
     folder.tell("t", {"begin": "key", "run": "r"})
     assert [event for event in folder.events("t") if event.get("begin") == "key"]
+
+
+def test_the_size_of_a_file_of_a_folder_and_of_what_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "a" / ".b").mkdir(parents=True)
+    (tmp_path / "a" / ".b" / "[x]").write_bytes(b"12345")
+    (tmp_path / "a" / "c").write_bytes(b"67")
+    assert [size(tmp_path / name) for name in ("a", "a/c", "gone")] == [7, 2, 0]

@@ -74,6 +74,7 @@ def test_only_the_last_run_counts() -> None:
 def test_before_a_second_start_there_is_no_share() -> None:
     assert busy_share([]) == (0, None)
     assert busy_share([[_begin(0), _event(5, stage="k")]]) == (1, None)
+    assert busy_share([[_begin(0)], [_begin(1)]]) == (2, None)  # both load their data
 
 
 @pytest.fixture
@@ -81,11 +82,11 @@ def folder(tmp_path: Path) -> SweepFolder:
     """Five planned trials: done, failed, of an earlier plan, begun, untouched."""
     folder = SweepFolder(tmp_path)
     planned = [{"trial": name, "key": f"key {name}"} for name in ("done", "failed", "stale", "begun", "left")]
-    write_sealed(folder.path / "plan.json", {"planned": planned, "epochs_distinct": 7.5})
+    write_sealed(folder.path / "plan.json", {"planned": planned, "epochs_distinct": 7.5, "run": "run"})
     for name, key in (("done", "key done"), ("failed", "key failed"), ("stale", "another key")):
         state = "failed" if name == "failed" else "done"
         write_sealed(folder.trial(name) / "result.json", {"status": state, "key": key})
-    folder.tell("begun", {"begin": "key begun", "run": "r"})
+    folder.tell("begun", {"begin": "key begun", "run": "run"})
     folder.tell("begun", {"step": 3, "steps": 3, "per_epoch": 6})
     return folder
 
@@ -106,6 +107,29 @@ def test_a_trial_that_has_begun_runs_while_a_driver_lives(folder: SweepFolder) -
         assert found["counts"]["running"] == 1
         folder.tell("begun", {"end": "stopped"})
         assert status(folder)["running"] == []
+
+
+def test_what_a_killed_driver_left_unfinished_does_not_run(folder: SweepFolder) -> None:
+    folder.tell("left", {"begin": "key left", "run": "an earlier one"})
+    with folder.driving():
+        assert status(folder)["running"] == ["begun"]
+
+
+def test_a_damaged_event_is_passed_over(folder: SweepFolder) -> None:
+    with open(folder.trial("begun") / "events.jsonl", "ab") as file:
+        file.write(b'{"st\xff\xfe\n[1]\n{"no": "time"}\n7\n')
+    folder.tell("begun", {"step": 6, "steps": 3, "per_epoch": 6})
+    assert [set(event) - {"time"} for event in folder.events("begun")] == [
+        {"begin", "run"},
+        {"step", "steps", "per_epoch"},
+        {"step", "steps", "per_epoch"},
+    ]
+    assert status(folder)["epochs_trained"] == 1
+
+
+def test_stages_that_vanish_meanwhile_count_nothing(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glob.glob", lambda *_, **__: ["stages/ab/gone/stage.json"])
+    assert status(folder)["store_bytes"] == 0
 
 
 def test_the_stores_size_is_that_of_its_stages(folder: SweepFolder) -> None:

@@ -50,6 +50,7 @@ def _plugin_that(body: str) -> str:
         ("raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 3 GiB')", "OutOfMemoryError", "3 GiB"),
         ("raise MemoryError('no memory')", "MemoryError", "no memory"),
         ("return [][0]", "IndexError", "list index out of range"),
+        ("raise SystemExit('bye')", "SystemExit", "bye"),
         ("return bench.scoring_batch(10000)", "DataError", "ask for fewer a class"),
     ],
 )
@@ -168,9 +169,9 @@ def test_the_table_has_a_row_for_every_planned_trial(
     spec = make_spec(methods=["random", name], seeds=[0, 1])
     run_all(folder, spec)
     assert run_status(folder) == "FAILED"
-    trial = next(trial for trial in folder.trials() if "random" in trial)
+    trial = next(trial for trial, _ in planned_results(folder) if "random" in trial)
     (folder.trial(trial) / "result.json").unlink()
-    assert run_status(folder) == "KILLED"
+    assert run_status(folder) == "FAILED"
     table = results(folder)
     assert list(table["trial"]) == sorted(table["trial"])
     assert list(table["status"]).count("missing") == 1
@@ -184,11 +185,18 @@ def test_the_table_has_a_row_for_every_planned_trial(
     )
 
 
+def test_a_ticket_of_an_earlier_result_goes_with_it(make_spec: MakeSpec, folder: SweepFolder) -> None:
+    trial = only(run_all(folder, make_spec()))["trial"]
+    assert (folder.trial(trial) / "ticket.safetensors").exists()
+    assert only(run_all(folder, make_spec(recipe={"lr": 1e30})))["status"] == "diverged"
+    assert not (folder.trial(trial) / "ticket.safetensors").exists()
+
+
 def test_a_result_of_an_earlier_plan_does_not_count(make_spec: MakeSpec, folder: SweepFolder) -> None:
     run_all(folder, make_spec())
     assert run_status(folder) == "FINISHED"
     changed = make_plan(make_spec(recipe={"lr": 0.01}))
-    write_sealed(folder.path / "plan.json", changed.summary(lambda key: False))
+    write_sealed(folder.path / "plan.json", changed.summary(lambda key: False) | {"run": "run"})
     ((_, result),) = planned_results(folder)
     assert result is None
     assert run_status(folder) == "KILLED"

@@ -23,7 +23,7 @@ def run(folder: SweepFolder, plan: Plan, planned: Planned, spec: Spec, **watch: 
 
 def run_all(folder: SweepFolder, spec: Spec, **watch: Any) -> dict[str, Result]:
     plan = make_plan(spec)
-    write_sealed(folder.path / "plan.json", plan.summary(lambda key: False))
+    write_sealed(folder.path / "plan.json", plan.summary(lambda key: False) | {"run": "run"})
     return {planned.id: run(folder, plan, planned, spec, **watch) for planned in plan.planned}
 
 

@@ -56,7 +56,7 @@ def start(folder):
 def at_work(folder):
     """Trial -> process id of its worker, for every worker that is alive in the middle of a trial."""
     sweep, found = SweepFolder(folder), {}
-    for trial in sweep.trials():
+    for trial in [path.name for path in folder.glob("trials/*")]:
         marks = [event for event in sweep.events(trial) if "begin" in event or "end" in event]
         if marks and "begin" in marks[-1]:
             command = Path(f"/proc/{marks[-1]['pid']}/cmdline")
@@ -67,7 +67,7 @@ def at_work(folder):
 
 def events(folder):
     sweep = SweepFolder(folder)
-    return [sweep.events(trial) for trial in sweep.trials()]
+    return [sweep.events(trial) for trial in [path.name for path in folder.glob("trials/*")]]
 
 
 def epochs(folder):

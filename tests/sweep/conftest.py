@@ -6,6 +6,8 @@ import os
 import pytest
 from chain import CHAIN
 
+from orchestrator.engine.folder import SweepFolder
+
 PLUGIN = '''
 """Methods that misbehave, for tests."""
 import os
@@ -124,4 +126,12 @@ def calm(cluster, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("calm") / "sweep"
     assert run(CHAIN, out=folder, console=Console(file=io.StringIO())).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def sweep_folder(tmp_path):
+    """An empty sweep folder."""
+    folder = SweepFolder(tmp_path / "sweep")
+    folder.prepare()
     return folder

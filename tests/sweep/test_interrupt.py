@@ -76,7 +76,7 @@ def stop_in_the_middle(folder):
 
 def trained(folder):
     sweep = SweepFolder(folder)
-    return epochs_trained([sweep.events(trial) for trial in sweep.trials()])
+    return epochs_trained([sweep.events(path.name) for path in folder.glob("trials/*")])
 
 
 def alive(session):

@@ -108,8 +108,8 @@ def test_an_unfinished_line_is_waited_for(folder):
     path = folder.trial(TRIAL) / "events.jsonl"
     path.parent.mkdir(parents=True)
     tail = Tail(path, from_end=True)
-    path.write_text('{"begin": "ke')
+    path.write_text('{"time": 1, "begin": "ke')
     assert tail.new() == []
     with open(path, "a") as file:
         file.write('y"}\n{"a worker was killed\n')
-    assert tail.new() == [{"begin": "key"}]
+    assert tail.new() == [{"time": 1, "begin": "key"}]

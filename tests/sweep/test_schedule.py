@@ -1,6 +1,8 @@
 """Which trial starts next, without Ray: a real plan, a store that is a set, and slots that are a list."""
 
 import random
+import sys
+import threading
 
 import pytest
 
@@ -133,3 +135,20 @@ def test_a_training_is_owned_by_the_first_trial_that_starts_it(plan):
     # the lottery at 75 % passes through all that the dense trial and the lottery at 50 % train
     randoms = [f"convnet_random_s{s}_seed" for s in (50, 75)]
     assert set(plan.owners.values()) == {f"{trial}{n}" for trial in (LOTTERY_75[:-1], *randoms) for n in (0, 1)}
+
+
+def test_it_may_be_stopped_from_another_thread_at_any_moment(plan, made):
+    """As Ctrl-C does, while Tune asks for the next trial."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(200):
+            schedule = Schedule(plan, made.__contains__)
+            stop = threading.Thread(target=schedule.stop)
+            stop.start()
+            while schedule.next() is not None:
+                pass
+            stop.join()
+            assert schedule.next() is None
+    finally:
+        sys.setswitchinterval(before)

@@ -49,12 +49,15 @@ def test_an_address_where_nothing_listens_is_named_at_once():
 def test_resources_that_the_cluster_does_not_have_are_named(make_spec, tmp_path, monkeypatch):
     import ray
 
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
-    for resources, fits in [({"cpu": 1}, 2), ({"cpu": 2}, 1), ({"cpu": 4}, 0), ({"gpu": 0.5}, 0)]:
+    nodes = [{"CPU": 3.0, "GPU": 1.0}, {"CPU": 3.0}]
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in nodes])
+    # a trial runs on one node: of 3 and 3 CPUs there are 2 slots of 2
+    for resources, fits in [({"cpu": 1}, 6), ({"cpu": 2}, 2), ({"gpu": 0.5}, 2), ({"cpu": 4}, 0)]:
         spec = make_spec(resources=resources)
         driver = Driver(spec, SweepFolder(tmp_path), make_plan(spec), None)
         if fits:
             assert driver.slots() == fits
         else:
-            with pytest.raises(ClusterError, match="the cluster has 2 CPU and 0 GPU; lower `resources` in the spec"):
+            there = "the cluster's nodes have 3 CPU and 1 GPU, 3 CPU and 0 GPU; lower `resources` in the spec"
+            with pytest.raises(ClusterError, match=there):
                 driver.slots()

@@ -53,7 +53,7 @@ def sweep(folder, **changes):
 def trained(folder):
     """Epochs that were ever trained in a sweep's folder."""
     sweep_folder = SweepFolder(folder)
-    return epochs_trained([sweep_folder.events(trial) for trial in sweep_folder.trials()])
+    return epochs_trained([sweep_folder.events(path.name) for path in folder.glob("trials/*")])
 
 
 def steady(folder):

@@ -44,7 +44,7 @@ def test_results_appear_while_the_sweep_runs(make_sweep: Make) -> None:
 def test_a_sweep_taken_up_again_runs_again(make_sweep: Make) -> None:
     folder = make_sweep(1)
     uri = own_database(folder)
-    Tracker(folder, "tiny", Tracking()).finish("FAILED")
+    Tracker(folder, "tiny", Tracking()).sync(status="FAILED")
     follower = Follower(folder, "tiny", Tracking(), print, interval=0.05)
     wait_until(lambda: runs(uri, "sweep")["tiny"][0].info.status == "RUNNING")
     assert follower.close(20) is None
@@ -119,7 +119,10 @@ def test_closing_does_not_wait_for_a_call_that_hangs(mute_server: str, make_swee
     assert time.monotonic() - start < 1
 
 
-def test_ctrl_c_ends_the_wait_for_a_server_that_hangs(mute_server: str, make_sweep: Make) -> None:
+def test_ctrl_c_ends_the_wait_for_a_server_that_hangs(
+    mute_server: str, make_sweep: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.tracking.follower._QUIET_WAIT", 0.5)
     said: list[str] = []
 
     def say(line: str) -> None:
@@ -129,5 +132,5 @@ def test_ctrl_c_ends_the_wait_for_a_server_that_hangs(mute_server: str, make_swe
     follower = Follower(make_sweep(1), "tiny", Tracking(uri=mute_server), say)
     start = time.monotonic()
     assert "is behind: interrupted. Results are safe; `jackpot sync" in (follower.close(60) or "")
-    assert time.monotonic() - start < 8
+    assert time.monotonic() - start < 8  # of the 60
     assert said == ["all trials have ended; waiting up to 60 s for MLflow (Ctrl-C: do not wait)"]

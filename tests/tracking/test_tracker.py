@@ -29,7 +29,7 @@ def test_every_outcome_is_logged_once_and_a_second_pass_does_nothing(make_sweep:
     folder = make_sweep(2)
     for status in ("failed", "blocked", "diverged"):
         add(folder, status, status)
-    first, second = tracker(folder).finish("FINISHED"), tracker(folder).sync()
+    first, second = tracker(folder).sync(status="FINISHED"), tracker(folder).sync()
     assert (len(first.logged), first.failed, first.message) == (5, {}, None)
     assert (second.logged, len(second.skipped)) == ([], 5)
     assert_complete(folder, own_database(folder))
@@ -237,10 +237,39 @@ def test_a_new_process_loads_mlflow_late_and_says_nothing(tmp_path: Path, make_s
         "import orchestrator.tracking.ui, orchestrator.tracking.follower\n"
         "from orchestrator.tracking.tracker import Tracker; from orchestrator.spec.models import Tracking\n"
         "assert not {'mlflow', 'torch'} & sys.modules.keys()\n"
-        "report = Tracker(Path(sys.argv[1]), 'tiny', Tracking()).finish('FINISHED')\n"
+        "report = Tracker(Path(sys.argv[1]), 'tiny', Tracking()).sync(status='FINISHED')\n"
         "assert len(report.logged) == 1 and report.message is None, report"
     )
     command = [sys.executable, "-c", program, str(folder)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert_complete(folder, own_database(folder))
+
+
+def test_numbers_arrive_where_files_cannot_be_stored(make_sweep: Make, tmp_path: Path) -> None:
+    folder, uri = make_sweep(3), f"sqlite:///{tmp_path}/runs.db"
+    (tmp_path / "barrier").write_text("a file, where a folder should be")
+    clients.connect(uri).create_experiment("jackpot", artifact_location=f"{tmp_path}/barrier/files")
+    following = tracker(folder, uri)
+    for _ in range(2):
+        report = following.sync(status="FINISHED")
+        assert "files of runs cannot be stored: " in (report.message or "")
+        assert "server" not in (report.message or "")
+        assert sorted(report.failed) == [f"convnet_random_s90_seed{seed}" for seed in range(3)]
+        found = runs(uri)
+        assert [len(same) for same in found.values()] == [1, 1, 1]
+        assert {run.info.status for (run,) in found.values()} == {"FINISHED"}
+        assert {run.data.metrics["accuracy/test"] for (run,) in found.values()} == {0.8}
+        assert runs(uri, "sweep")["tiny"][0].info.status == "FINISHED"
+    (tmp_path / "barrier").unlink()
+    assert following.sync().message is None
+    assert_complete(folder, uri)
+
+
+def test_a_run_that_failed_has_no_ticket_of_an_earlier_result(make_sweep: Make) -> None:
+    folder = make_sweep(1)
+    ticket = folder / "trials" / DONE / "ticket.safetensors"
+    add(folder, DONE, "failed")
+    assert ticket.exists()
+    tracker(folder).sync()
     assert_complete(folder, own_database(folder))

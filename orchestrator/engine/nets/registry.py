@@ -15,7 +15,7 @@ from orchestrator.engine.nets.errors import ModelError, Problem
 from orchestrator.engine.nets.resnet import resnet8, resnet20, resnet32, resnet56
 from orchestrator.engine.nets.user import call_factory, find_factory
 from orchestrator.engine.nets.vgg import vgg19
-from orchestrator.engine.seeds import derive
+from orchestrator.engine.seeds import globals_seeded
 from orchestrator.engine.source import source_hash
 from orchestrator.spec.models import Model
 from orchestrator.spec.problems import found, nearest
@@ -42,10 +42,9 @@ def known() -> list[str]:
 
 
 def build(model: Model, classes: int, shape: tuple[int, int, int], seed: int) -> nn.Module:
-    """The network with its initial weights, drawn from torch's global generator seeded for this trial (the
-    generator is left as it was). `shape`: channels, height, width of the images. Raises ModelError."""
-    with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(derive(seed, "initialise"))
+    """The network with its initial weights, drawn from the global generators seeded for this trial (they are left
+    as they were). `shape`: channels, height, width of the images. Raises ModelError."""
+    with globals_seeded(seed, "initialise"):
         return _call(model, classes, shape)
 
 

@@ -1,0 +1,150 @@
+"""What a driver does when workers die or say strange things, without Ray: a real plan, a real folder."""
+
+import errno
+import io
+import os
+import threading
+import time
+
+import pytest
+from rich.console import Console
+
+from orchestrator.engine.plan import make_plan
+from orchestrator.engine.setting import Setting
+from orchestrator.engine.trial import blank_result, write_result
+from orchestrator.sweep import driver as module
+from orchestrator.sweep.driver import Driver
+from orchestrator.sweep.outcome import finished
+
+DENSE, LOTTERY = "convnet-width0.25_dense_seed0", "convnet-width0.25_lottery_s90_seed0"
+
+
+@pytest.fixture
+def drive(make_spec, sweep_folder):
+    """Makes a driver of dense and lottery at two sparsities, all of which need the dense training."""
+
+    def make(**sections):
+        spec = make_spec(methods=["dense", "lottery"], sparsities=[0.5, 0.9], **sections)
+        return Driver(spec, sweep_folder, make_plan(spec), Console(file=io.StringIO()))
+
+    return make
+
+
+def begin(driver, **stage):
+    """Start the next trial as a worker does, at a stage; the trial and the stage."""
+    planned = driver.schedule.next()
+    driver.folder.tell(planned.id, {"begin": planned.chain.key, "pid": 1, "run": driver.run_id})
+    key = planned.chain.trainings[0].key
+    if stage:
+        driver.folder.tell(planned.id, {"stage": key, "kind": "train", **stage})
+    return planned.id, key
+
+
+def statuses(driver):
+    return finished(driver.folder, driver.plan)
+
+
+def test_a_worker_that_dies_making_a_stage_blocks_who_needs_it(drive):
+    driver = drive()
+    trial, stage = begin(driver, step=3, steps=3, per_epoch=6, until=12)
+    began = driver.folder.events(trial)[0]["time"]
+    driver.died(trial, 3, "what Ray knows")
+    assert statuses(driver) == {name: "failed" if name == trial else "blocked" for name in driver.plan.by_id}
+    assert driver.folder.store.failed_in(stage, driver.run_id) == trial
+    assert driver.folder.store.failed_in(stage, "another run") is None
+    result = driver.folder.result(trial)
+    assert (result["error"]["type"], result["error"]["traceback"]) == ("WorkerDied", "what Ray knows")
+    assert "died 3 times" in result["error"]["message"]
+    assert (result["attempts"], result["started"]) == (1, began)
+    blocked = next(driver.folder.result(name) for name in driver.plan.by_id if name != trial)
+    assert (blocked["blocked_by"], blocked["error"], blocked["attempts"]) == (trial, None, 0)
+    assert [driver.folder.events(name)[-1]["end"] for name in (trial, blocked["trial"])] == ["failed", "blocked"]
+
+
+def blocked_by_death(driver, trial):
+    driver.died(trial, 3, "")
+    return [name for name, status in statuses(driver).items() if status == "blocked"]
+
+
+def test_a_worker_that_only_waited_blocks_nobody(drive):
+    driver = drive()
+    trial, _ = begin(driver, waiting=True)
+    assert blocked_by_death(driver, trial) == []
+
+
+def test_a_worker_that_had_begun_no_stage_blocks_nobody(drive):
+    driver = drive()
+    planned = driver.plan.planned[0]
+    driver.folder.tell(planned.id, {"begin": planned.chain.key, "pid": 1, "run": "an earlier one"})
+    driver.folder.tell(planned.id, {"stage": planned.chain.trainings[0].key, "kind": "train"})
+    trial, _ = begin(driver)
+    assert trial == planned.id
+    assert blocked_by_death(driver, trial) == []
+
+
+def test_a_stage_that_exists_or_that_another_worker_makes_blocks_nobody(drive):
+    driver = drive()
+    trial, stage = begin(driver, step=3, steps=3, per_epoch=6, until=12)
+    with driver.folder.store.claim(stage):
+        assert blocked_by_death(driver, trial) == []
+    trial, stage = begin(driver, step=3, steps=3, per_epoch=6, until=12)
+    driver.folder.store.write(stage, {}, {})
+    assert blocked_by_death(driver, trial) == []
+
+
+def test_a_result_stands_although_its_worker_died_after_it(drive):
+    driver = drive()
+    trial, _ = begin(driver)
+    planned = driver.plan.by_id[trial]
+    result = blank_result(Setting(driver.spec, planned.trial.model), planned.trial, planned.chain.key, 1)
+    write_result(driver.folder, result | {"status": "done", "ended": time.time()})
+    driver.died(trial, 1, "")
+    assert statuses(driver) == {trial: "done"}
+    assert driver.failed == 0
+
+
+def test_what_a_worker_cannot_begin_is_the_trials_error(drive):
+    driver = drive()
+    trial, _ = begin(driver)
+    error = {"type": "ImportError", "message": "no such plugin here", "traceback": "Traceback ..."}
+    driver.ended(trial, {"status": "broken", "error": error})
+    assert driver.folder.result(trial)["error"] == error
+    assert statuses(driver) == {trial: "failed"}
+
+
+def test_blocked_trials_do_not_count_as_failures(drive):
+    driver = drive(failures={"max_failed_trials": 1})
+    trial, stage = begin(driver)
+    driver.ended(trial, {"status": "failed", "failed_stage": stage})
+    assert list(statuses(driver).values()) == ["blocked"] * 2
+    assert driver.stopped is None
+
+
+@pytest.fixture
+def unwritable(monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("orchestrator.engine.folder.write_text", full)
+
+
+def test_ctrl_c_is_heard_where_the_folder_takes_no_more(drive, unwritable, monkeypatch):
+    monkeypatch.setattr(module, "STOP_SECONDS", 0.2)
+    left = threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda status: left.set() if status == 130 else None)
+    driver = drive()
+    driver._may_leave = True
+    driver.interrupt()
+    driver.interrupt()
+    assert driver.schedule.next() is None
+    assert left.wait(5)
+
+
+def test_a_process_that_only_called_it_is_not_ended(drive, monkeypatch):
+    monkeypatch.setattr(module, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(os, "_exit", lambda status: pytest.fail("left"))
+    driver = drive()
+    driver.interrupt()
+    time.sleep(0.3)
+    assert driver.interrupted
+    assert driver.patience() == 0.3  # the promised seconds are over

@@ -1,0 +1,58 @@
+"""What a worker tells the driver of trials that it cannot run, without Ray's processes."""
+
+import pytest
+
+from orchestrator.engine.plan import make_plan
+
+
+@pytest.fixture
+def step(make_spec, sweep_folder):
+    """One trial, run by a worker in this process: what it tells the driver."""
+    from orchestrator.sweep.worker import Worker
+
+    def run(prepare=lambda worker, trial: None):
+        spec = make_spec()
+        plan = make_plan(spec)
+        (planned,) = plan.planned
+        worker = Worker.__new__(Worker)  # Tune's own start is not needed
+        worker.setup({}, spec, str(sweep_folder.path), "run")
+        worker.reset_config({"trial": planned.id, "key": planned.chain.key, **plan.instructions(planned)})
+        prepare(worker, sweep_folder.trial(planned.id))
+        return worker.step(), sweep_folder.result(planned.id)
+
+    return run
+
+
+def test_a_trial_to_its_end(step):
+    told, result = step()
+    assert told == {"done": True, "status": "done", "failed_stage": None}
+    assert result["status"] == "done"
+
+
+def test_a_log_that_cannot_be_written(step):
+    def full(worker, folder):
+        folder.mkdir(parents=True)
+        (folder / "log.txt").symlink_to("/dev/full")
+
+    told, _ = step(full)
+    assert told["status"] == "unwritable"
+    assert "No space left" in told["error"]
+
+
+def test_a_worker_that_does_not_know_the_trial(step):
+    def other(worker, folder):
+        worker.trials = {}
+
+    told, result = step(other)
+    assert told["status"] == "broken"
+    assert told["error"]["type"] == "KeyError"
+    assert "Traceback" in told["error"]["traceback"]
+    assert result is None
+
+
+def test_events_with_a_damaged_byte(step):
+    def damage(worker, folder):
+        folder.mkdir(parents=True)
+        (folder / "events.jsonl").write_bytes(b'{"time": 1, "st\xff\n')
+
+    assert step(damage)[0]["status"] == "done"
