@@ -30,6 +30,9 @@ class Stage:
     key: str
     step: int = 0
 
+    def __getitem__(self, name: str) -> Any:
+        raise TypeError("a Stage names a result and holds none; look at tensors in a function given to `bench.compute`")
+
 
 @dataclass(frozen=True)
 class Ticket:

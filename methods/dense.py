@@ -12,7 +12,7 @@ class Dense(Method):
     name = "dense"
     ticket = "dense"
     summary = "keep every weight: the baseline"
-    paper = "none"
+    paper = ""
     uses_data = False
     per_sparsity = False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +36,9 @@ def run(
     **options: Any,
 ) -> Outcome:
     """Run or resume a sweep: a spec's path, the name of one that comes with Jackpot, a dict or a Spec.
-    `options` are those of `orchestrator.sweep.run.run_sweep` (only, address, hours, console). Raises SpecError
-    with all that is wrong with the spec, FolderError where its folder cannot be used."""
+    `options`: `only`, one method to run; `hours`, after which to stop; `address` of a Ray cluster; `console`, a
+    rich Console to show progress on. Raises SpecError with all that is wrong with the spec, FolderError where its
+    folder cannot be used, ClusterError where the cluster cannot."""
     from orchestrator.spec.loading import load
     from orchestrator.spec.problems import SpecError
     from orchestrator.sweep.run import run_sweep
@@ -64,21 +65,23 @@ def faults(loaded: Loaded) -> list[str]:
 
 
 def results(sweep: str | os.PathLike) -> pd.DataFrame:
-    """The results of a sweep's folder, a row a trial. Raises FolderError where no sweep lies there."""
+    """The results of a sweep, a row a trial: of its folder, or of the one of that name in ./sweeps. Raises
+    FolderError where no sweep lies there."""
+    from orchestrator.engine.folder import find_sweep
     from orchestrator.engine.results import results as read
 
-    return read(SweepFolder(Path(sweep)))
+    return read(find_sweep(sweep))
 
 
 @dataclass(frozen=True)
 class LoadedTicket:
     """A ticket read from its file."""
 
-    masks: dict[str, torch.Tensor]
+    masks: dict[str, torch.Tensor] = field(repr=False)
     """Layer -> bool mask, True is kept."""
-    start: dict[str, torch.Tensor]
+    start: dict[str, torch.Tensor] = field(repr=False)
     """State dict that the ticket is trained from."""
-    weights: dict[str, torch.Tensor]
+    weights: dict[str, torch.Tensor] = field(repr=False)
     """State dict of the trained ticket."""
     provenance: dict[str, str]
     """Trial, network, method, sparsity, seed, and the hashes of the stages that made it."""

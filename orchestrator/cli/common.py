@@ -57,14 +57,10 @@ def load_checked(source: str, overrides: Sequence[str]) -> Loaded:
 
 def open_sweep(sweep: str) -> SweepFolder:
     """The folder of a sweep, given as a path or as the name of one in ./sweeps."""
-    from orchestrator.engine.folder import SweepFolder
+    from orchestrator.engine.folder import find_sweep
 
-    for path in (Path(sweep), Path("sweeps") / sweep):
-        if (path / "plan.json").exists():
-            return SweepFolder(path)
-    there = sorted(path.parent.name for path in Path("sweeps").glob("*/plan.json"))
-    known = f"; in ./sweeps: {', '.join(there)}" if there else ""
-    wrong(f"{sweep}: no sweep here; name a sweep's folder, as `jackpot run` prints it{known}")
+    with said():
+        return find_sweep(sweep)
 
 
 def find_trial(trial: str) -> tuple[SweepFolder, str]:
@@ -79,7 +75,7 @@ def find_trial(trial: str) -> tuple[SweepFolder, str]:
         candidates = [given, in_sweep, Path("sweeps") / in_sweep]
     found = [path.absolute() for path in candidates if path.parent.name == "trials" and path.is_dir()]
     if not found:
-        wrong(f"{trial}: no such trial; name its folder, or SWEEP/TRIAL (`jackpot status SWEEP` lists them)")
+        wrong(f"{trial}: no such trial; name its folder, or SWEEP/TRIAL (`jackpot status SWEEP --trials` lists them)")
     if len(set(found)) > 1:
         wrong(f"{trial}: in several sweeps; name one of: {', '.join(sorted({str(path) for path in found}))}")
     return SweepFolder(found[0].parent.parent), found[0].name

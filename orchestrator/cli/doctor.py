@@ -32,6 +32,8 @@ PACKAGES = (
 def command(json: Annotated[bool, typer.Option("--json", help="Say it as JSON.")] = False) -> None:
     """Say what this machine has: processor, memory, GPUs, versions, plugins, and what is missing."""
     from methods import registry
+    from orchestrator.engine.data.cache import cache_folder
+    from orchestrator.engine.files import size
 
     versions, missing = {}, []
     for package in PACKAGES:
@@ -47,6 +49,7 @@ def command(json: Annotated[bool, typer.Option("--json", help="Say it as JSON.")
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "free_disk_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
+        "image_cache": f"{cache_folder()}, {size(cache_folder()) / 2**30:.2f} GiB; may be removed while nothing runs",
         "gpus": gpus,
         "versions": versions,
         "methods": registry.names(),

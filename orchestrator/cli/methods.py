@@ -25,8 +25,12 @@ def command(
     if json:
         print_json(known[0] if name else known)
     else:
+        width = max(len(method["name"]) for method in known)
         for method in known:
-            _show(method, whole=bool(name))
+            if name:
+                _explain(method)
+            else:
+                _line(method, width)
     for plugin, reason in registry.broken().items():
         typer.echo(f"plugin left out: {plugin}: {reason}", err=True)
 
@@ -36,7 +40,7 @@ def _describe(method: Any) -> dict[str, Any]:
         "name": method.name,
         "ticket": method.ticket,
         "summary": method.summary,
-        "paper": method.paper,
+        "paper": method.paper or None,
         "uses_data": method.uses_data,
         "module": method.__module__,
         "options": [_option(name, field) for name, field in method.Options.model_fields.items()],
@@ -60,15 +64,16 @@ def _option(name: str, field: Any) -> dict[str, Any]:
     }
 
 
-def _show(method: dict[str, Any], whole: bool) -> None:
-    if not whole:
-        options = ", ".join(f"{option['name']}={_short(option['default'])}" for option in method["options"])
-        print(
-            f"{method['name']:<10} {method['ticket'] + ' ticket':<15} {method['summary']}"
-            + (f" ({options})" if options else "")
-        )
-        return
-    print(f"{method['name']}: {method['summary']}\nticket type: {method['ticket']}\npaper: {method['paper']}")
+def _line(method: dict[str, Any], width: int) -> None:
+    options = ", ".join(f"{option['name']}={_short(option['default'])}" for option in method["options"])
+    print(
+        f"{method['name']:<{width}}  {method['ticket'] + ' ticket':<24} {method['summary']}"
+        + (f" ({options})" if options else "")
+    )
+
+
+def _explain(method: dict[str, Any]) -> None:
+    print(f"{method['name']}: {method['summary']}\nticket type: {method['ticket']}\npaper: {method['paper'] or 'none'}")
     print(f"looks at training data to find the ticket: {'yes' if method['uses_data'] else 'no'}")
     print("options:" if method["options"] else "no options")
     for option in method["options"]:

@@ -32,8 +32,12 @@ def command(
         net = skeleton(Model(name=model, **_options(model_option or [])), num_classes, shape)
         layers = prunable_layers(net)
         counts = layer_counts(ratio, layers, _sparsity(sparsity), residual=is_residual(net))
-    except (ModelError, ValueError) as error:
+    except ModelError as error:
+        wrong(*(f"--model{'-option' if path != ('name',) else ''}: {message}" for path, message in error.problems))
+    except ValueError as error:
         wrong(str(error))
+    if not sum(counts):
+        wrong(f"--sparsity {sparsity}: keeps none of the {sum(layer.weights for layer in layers):,} weights; lower it")
     rows = [
         {"name": layer.name, "weights": layer.weights, "kept": kept, "keep_ratio": kept / layer.weights}
         for layer, kept in zip(layers, counts, strict=True)

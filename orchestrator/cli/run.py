@@ -12,6 +12,8 @@ from orchestrator.cli.common import load_checked, print_json, said, wrong
 
 EXAMPLES = "Examples: jackpot run quickstart | jackpot run my.yaml --set recipe.epochs=5 --out /scratch/mine"
 
+PIPE_COLUMNS = 200
+
 
 def command(
     spec: Annotated[str, typer.Argument(help="A spec's path, or the name of one that comes with Jackpot.")],
@@ -61,16 +63,18 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
     from rich.console import Console
 
     from orchestrator.api import folder_for, run
-    from orchestrator.engine.results import BAD, results
+    from orchestrator.engine.results import BAD, results, why
     from orchestrator.report.table import accuracy_tables
     from orchestrator.spec.models import Spec
     from orchestrator.sweep.outcome import resume_hint
 
     assert isinstance(spec, Spec)
-    console = Console()
+    # a pipe has no width: as wide as a table needs, not the 80 columns that rich takes
+    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS)
     folder = folder_for(spec, out)
     outcome = run(spec, out=out, only=only, hours=hours, address=address, console=Console(stderr=True), leave=True)
-    for table in accuracy_tables(results(folder)):
+    for title, table in accuracy_tables(results(folder)):
+        print(title, flush=True)
         console.print(table)
     where = os.path.relpath(folder.path)
     print(f"results: {where}/results.csv, a folder a trial in {where}/trials")
@@ -78,11 +82,11 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
         print(f"browse:  jackpot ui {where}")
     if outcome.tracking:
         print(outcome.tracking)
-    bad = {trial: status for trial, status in outcome.statuses.items() if status in BAD}
-    for trial, status in bad.items():
-        print(f"{status}: {trial}; see `jackpot logs {where}/trials/{trial}`")
+    for trial in [trial for trial, status in outcome.statuses.items() if status in BAD]:
+        result = folder.result(trial) or {"status": "missing", "error": None, "blocked_by": None}
+        print(f"{result['status']}: {trial}: {why(result)}; see `jackpot logs {where}/trials/{trial}`")
     if outcome.stopped:
-        print(f"{outcome.stopped}; {resume_hint(folder)}")
+        print(f"stopped: {outcome.stopped}; {resume_hint(folder)}")
     if outcome.interrupted:
         sys.stdout.flush()
         os._exit(outcome.exit_code)  # Python's own end takes seconds with Ray and torch loaded; Ctrl-C promises five

@@ -17,6 +17,7 @@ WATCH_SECONDS = 2.0
 def command(
     sweep: Annotated[str, typer.Argument(help="A sweep's folder, or the name of one in ./sweeps.")],
     json: Annotated[bool, typer.Option("--json", help="Say it as JSON.")] = False,
+    trials: Annotated[bool, typer.Option("--trials", help="List every trial with its accuracy or its error.")] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Say it again every two seconds until the sweep ends.")
     ] = False,
@@ -32,6 +33,8 @@ def command(
             print_json(now)
         else:
             _show(now)
+            if trials:
+                _list(now["states"])
         if not watch or now["driver"] is None:
             return
         time.sleep(WATCH_SECONDS)
@@ -44,8 +47,16 @@ def _show(now: dict[str, Any]) -> None:
     for trial in now["running"]:
         print(f"  running: {trial}")
     for trial, status in now["bad"].items():
-        print(f"  {status}: {trial} (jackpot logs {now['folder']}/trials/{trial})")
+        print(f"  {status}: {trial}: {now['states'][trial]['why']} (jackpot logs {now['folder']}/trials/{trial})")
     print(f"epochs: {now['epochs_trained']:g} trained, {now['epochs_distinct']:g} distinct in the plan")
     if now["busy"] is not None:
         print(f"slots: {now['slots']}, busy {100 * now['busy']:.1f} % from the first to the last start of a trial")
     print(f"store: {now['stages']} stages, {now['store_bytes'] / 2**20:.1f} MiB")
+
+
+def _list(states: dict[str, dict[str, Any]]) -> None:
+    width = max(map(len, states), default=0)
+    for trial, found in states.items():
+        accuracy = found.get("accuracy/test")
+        shown = f"test accuracy {100 * accuracy:.2f} %" if accuracy is not None else found.get("why", "")
+        print(f"  {trial:<{width}}  {found['state']:<8}  {shown}".rstrip())

@@ -27,7 +27,8 @@ def command(
         report = Tracker(folder.path, spec.name, spec.tracking).sync(status=status)
     except ValueError as error:
         wrong(f"tracking.uri: {error}")
-    print(f"{len(report.logged)} trials logged, {len(report.skipped)} were up to date")
+    if report.logged or report.skipped or not report.message:
+        print(f"{len(report.logged)} trials logged, {len(report.skipped)} were up to date")
     if report.message:
         typer.echo(report.message, err=True)
         raise typer.Exit(1)

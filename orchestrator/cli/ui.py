@@ -13,7 +13,9 @@ EXAMPLES = "Example: jackpot ui sweeps/quickstart"
 
 def command(
     sweep: Annotated[str, typer.Argument(help="A sweep's folder, or the name of one in ./sweeps.")],
-    port: Annotated[int | None, typer.Option(help="Port to listen on (default: the first free one from 5000).")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port to listen on (default: the first free one from 5000).")
+    ] = None,
 ) -> None:
     """Open MLflow on the sweep's runs, on this machine alone, until Ctrl-C."""
     from orchestrator.spec.loading import load

@@ -97,6 +97,7 @@ class TrialBench(PlanningBench):
 
     def _make(self, request: Request) -> None:
         self.watch.tell({"stage": request.key, "kind": request.kind})
+        log.info("stage %s: %s", request.key[:12], request.kind)
         makers = {
             "initialise": self._initialise,
             "train": self._train,
@@ -131,6 +132,8 @@ class TrialBench(PlanningBench):
         values = [_plain(self.value(key), self.device) for key in request.inputs]
         seed_globals(self.seed, "layers while computing")
         tensors = request.function(_Tools(self), *values, **request.options)
+        if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
+            raise TypeError(f"{request.function.__name__} returned {_described(tensors)}; expected a dict of tensors")
         if wrong := [name for name in tensors if name.startswith(TRAINERS)]:
             raise ValueError(f"{request.function.__name__} gives {wrong[0]!r}: no name begins with {TRAINERS}")
         return tensors, {}
@@ -149,8 +152,11 @@ class TrialBench(PlanningBench):
     def _train(self, request: Request) -> tuple[Tensors, dict]:
         before = self._cuts_before(request)
         start, *masks = request.inputs
-        kept = {layer.parameter: self.value(masks[0])[layer.name] for layer in self.layers} if masks else {}
-        net = self.net(weights_of(self.value(start)))
+        kept = {layer.parameter: self._masks(masks[0])[layer.name] for layer in self.layers} if masks else {}
+        weights = weights_of(self.value(start))
+        if bad := [name for name, value in weights.items() if not torch.isfinite(value).all()]:
+            raise ValueError(f"the weights to train from are not finite: {bad[0]!r} holds NaN or infinity")
+        net = self.net(weights)
         images = len(self.setting.data.train.labels)
         trainer = Trainer(net, self.batches, images, self.setting.spec.recipe, self.seed, request.start, kept)
         if before:
@@ -175,6 +181,20 @@ class TrialBench(PlanningBench):
             "history": progress.history,
             **diverged,
         }
+
+    def _masks(self, key: str) -> Tensors:
+        """Masks that a method has computed. Raises ValueError where they are no masks of this network."""
+        masks = self.value(key)
+        if unknown := [name for name in masks if name not in {layer.name for layer in self.layers}]:
+            raise ValueError(f"the masks hold {unknown[0]!r}, which is no prunable layer of the network")
+        for layer in self.layers:
+            found = masks.get(layer.name)
+            if found is None or found.dtype != torch.bool or found.shape != layer.shape:
+                raise ValueError(
+                    f"the mask of layer {layer.name!r} is {_described(found)}; expected bool of shape "
+                    f"{tuple(layer.shape)}, True where the weight is kept"
+                )
+        return masks
 
     def _cuts_before(self, request: Request) -> list[Request]:
         """The stages of the same run that others need on the way there, each made if it is missing."""
@@ -208,6 +228,11 @@ class TrialBench(PlanningBench):
             )
             told = progress.step
 
+        def end_epoch(record: dict[str, float]) -> None:
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in record.items() if name not in ("epoch", "time"))
+            log.info("epoch %d of %d: %s", record["epoch"], self.setting.spec.recipe.epochs, shown)
+            tell(record)
+
         def checkpoint() -> None:
             nonlocal saved
             progress.seconds = spent + time.monotonic() - began
@@ -223,7 +248,7 @@ class TrialBench(PlanningBench):
         try:
             trainer.run(
                 request.until,
-                on_epoch=tell,
+                on_epoch=end_epoch,
                 checkpoint=checkpoint,
                 due=lambda: time.monotonic() - saved > CHECKPOINT_SECONDS,
                 on_step=on_step,
@@ -263,6 +288,13 @@ class _Tools:
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"a computed function has no bench.{name}; what it depends on is passed as an option")
+
+
+def _described(value: Any) -> str:
+    """A value as an error names it."""
+    if isinstance(value, torch.Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
+    return "missing" if value is None else f"a value of type {type(value).__name__}"
 
 
 def _plain(tensors: Tensors, device: torch.device) -> Tensors:

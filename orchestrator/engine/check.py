@@ -92,12 +92,15 @@ def _check_methods(spec: Spec, settings: list[Setting]) -> list[Problem]:
             problems[Problem(("sparsities", spec.sparsities.index(sparsity)), message)] = None
         for i, method in enumerate(spec.methods if weights else ()):
             for arm in expand(method):
+                refused: dict[str, list[str]] = {}
                 for sparsity in (each for each in sparsities(spec, arm) if each not in empty):
                     try:
                         plan_trial(setting, Trial(model, arm, sparsity, spec.seeds[0]))
                     except ValueError as error:
-                        message = f"{arm.label} on {model.name} at sparsity {sparsity}: {error}"
-                        problems[Problem(("methods", i), message)] = None
+                        refused.setdefault(str(error), []).append(str(sparsity))
+                for why, at in refused.items():
+                    message = f"{arm.label} on {model.name} at sparsity {', '.join(at)}: {why}"
+                    problems[Problem(("methods", i), message)] = None
     return list(problems)
 
 

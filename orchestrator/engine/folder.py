@@ -27,6 +27,16 @@ class FolderError(Exception):
     """The sweep's folder cannot be used; the message says why and what to do."""
 
 
+def find_sweep(sweep: str | os.PathLike) -> SweepFolder:
+    """The folder of a sweep, given as a path or as the name of one in ./sweeps. Raises FolderError."""
+    for path in (Path(sweep), Path("sweeps") / sweep):
+        if (path / "plan.json").exists():
+            return SweepFolder(path)
+    there = sorted(path.parent.name for path in Path("sweeps").glob("*/plan.json"))
+    known = f"; in ./sweeps: {', '.join(there)}" if there else ""
+    raise FolderError(f"{sweep}: no sweep here; name a sweep's folder, as `jackpot run` prints it{known}")
+
+
 class SweepFolder:
     """The files of one sweep. The results in it are the truth; everything else can be made from them."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -274,5 +275,8 @@ def plan_trial(setting: Setting, trial: Trial) -> Planned:
     except ValueError:
         raise
     except Exception as error:  # whatever a plugin raises
-        raise ValueError(f"its method raised {type(error).__name__}: {error}") from error
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise ValueError(
+            f"its method raised {type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+        ) from error
     return Planned(trial, chain, setting.per_epoch)

@@ -167,6 +167,8 @@ class Chain:
 def follow(bench: PlanningBench, method: Method) -> Chain:
     """Run a method on a bench, train its ticket and evaluate it: the whole course of a trial, planned or real."""
     ticket = method.find(bench)
+    if not isinstance(ticket, Ticket):
+        raise TypeError(f"`find` returned a value of type {type(ticket).__name__}; expected a methods.bench.Ticket")
     trained = bench.train(ticket.weights, ticket.masks)
     evaluated = bench.evaluate(trained)
     requests = tuple(bench.requests.values())

@@ -35,6 +35,14 @@ def planned_results(folder: SweepFolder) -> list[tuple[str, dict[str, Any] | Non
     return sorted(rows, key=lambda row: row[0])
 
 
+def why(result: dict[str, Any]) -> str:
+    """In a line, why a trial has no ticket; nothing for one that has."""
+    if result["blocked_by"]:
+        return f"blocked by {result['blocked_by']}"
+    error = result["error"]
+    return f"{error['type']}: {error['message']}".splitlines()[0] if error else ""
+
+
 def run_status(folder: SweepFolder) -> str:
     """MLflow's word for how a sweep that is not running stands: FAILED once a planned trial has failed, else
     KILLED while any is left, else FINISHED."""

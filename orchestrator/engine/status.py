@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.engine.files import read_sealed, size
 from orchestrator.engine.folder import SweepFolder
-from orchestrator.engine.results import BAD, planned_results
+from orchestrator.engine.results import BAD, planned_results, why
 
 
 def status(folder: SweepFolder) -> dict[str, Any]:
@@ -37,6 +37,7 @@ def status(folder: SweepFolder) -> dict[str, Any]:
         },
         "running": running,
         "bad": {trial: state for trial, state in states.items() if state in BAD},
+        "states": {trial: {"state": states[trial], **_details(result)} for trial, result in rows},
         "epochs_trained": epochs_trained(list(events.values())),
         "epochs_distinct": plan["epochs_distinct"],
         "slots": slots,
@@ -44,6 +45,13 @@ def status(folder: SweepFolder) -> dict[str, Any]:
         "stages": sum(path.name == "stage.json" for path in stages),
         "store_bytes": sum(map(size, stages)),
     }
+
+
+def _details(result: dict[str, Any] | None) -> dict[str, Any]:
+    """What a list of trials says of one beside its state."""
+    if result is None:
+        return {}
+    return {"accuracy/test": result["metrics"].get("accuracy/test"), "why": why(result)}
 
 
 def _is_running(events: list[dict[str, Any]], run: str) -> bool:
@@ -61,7 +69,11 @@ def busy_share(events: list[list[dict[str, Any]]]) -> tuple[int, float | None]:
     """The slots of the last run, and the share of their time in which a trial was at work, between the first and
     the last start of a trial. Time spent waiting for a stage that another trial was making is not work. None
     before a second trial has started."""
-    run = max(((e["time"], e["run"]) for trial in events for e in trial if "begin" in e), default=(0, None))[1]
+    begun = [event for trial in events for event in trial if "begin" in event]
+    if not begun:
+        return 0, None
+    last_begun = max(begun, key=lambda event: event["time"])
+    run, slots = last_begun["run"], last_begun["slots"]
     work: list[tuple[float, float]] = []
     lives: list[tuple[float, float]] = []
     for trial in events:
@@ -70,18 +82,13 @@ def busy_share(events: list[list[dict[str, Any]]]) -> tuple[int, float | None]:
         lives += life
     starts = [start for start, _ in lives]
     if len(starts) < 2 or max(starts) == min(starts):
-        return len(starts), None
+        return slots, None
     first, last = min(starts), max(starts)
-    slots = max(sum(start <= at < end for start, end in lives) for at in starts)
-    if slots == 0:  # all have just begun
-        return len(starts), None
     busy = sum(max(0.0, min(end, last) - max(start, first)) for start, end in work)
     return slots, busy / (slots * (last - first))
 
 
-def _spans(
-    events: list[dict[str, Any]], run: str | None
-) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+def _spans(events: list[dict[str, Any]], run: str) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
     """A trial's stretches of work, and its attempts from start to end, in one run."""
     work: list[tuple[float, float]] = []
     lives: list[tuple[float, float]] = []

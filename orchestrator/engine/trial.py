@@ -22,7 +22,7 @@ import torch
 from methods import budget
 from methods.bench import Tensors
 from orchestrator.engine.bench import TrialBench
-from orchestrator.engine.files import file_digest, replacing, write_sealed
+from orchestrator.engine.files import replacing, write_sealed
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.macs import sparse_macs
 from orchestrator.engine.plan import Trial, model_label, plan_trial
@@ -58,6 +58,7 @@ def run_trial(
         result |= _measure(bench, trial, chain, watch)
         _write_ticket(sweep.trial(trial.id) / "ticket.safetensors", bench, trial, chain)
         result["status"] = "done"
+        log.info("tested: %s", ", ".join(f"{name} {value:.6g}" for name, value in result["metrics"].items()))
     except Stopped:
         raise
     except Diverged as reason:
@@ -73,8 +74,8 @@ def run_trial(
         if full := unwritable(error):
             raise full from error
         # whatever a method or network raises is this trial's result, nobody else's
-        log.exception("trial %s failed", trial.id)
         result |= failure(error)
+        log.error("trial %s failed: %s", trial.id, result["error"]["message"])
     result["ended"] = time.time()
     result["waited_seconds"] = bench.waited if bench else 0.0
     write_result(sweep, result)
@@ -276,4 +277,3 @@ def _write_ticket(path: Path, bench: TrialBench, trial: Trial, chain: Chain) -> 
     }
     with replacing(path) as temporary:
         save(tensors, temporary, metadata)
-    log.info("ticket %s: %s", path.name, file_digest(path)[:12])

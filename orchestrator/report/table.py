@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def accuracy_tables(results: pd.DataFrame) -> list[Table]:
-    """For each network a table of test accuracy in percent: mean, half-width of the 95 % interval, seeds."""
+def accuracy_tables(results: pd.DataFrame) -> list[tuple[str, Table]]:
+    """For each network a title and a table of test accuracy in percent: mean, half-width of the 95 % interval,
+    seeds."""
     if "label" not in results:
         return []
     tables = []
     known = results[results["status"] != "missing"]
     for model, rows in known.groupby("model", sort=False):
-        table = Table(title=f"{model}: test accuracy in %, mean ± 95 % interval (seeds)", title_justify="left")
+        table = Table()
         sparsities = sorted(rows["sparsity"].unique())
         table.add_column("method", overflow="fold")
         for sparsity in sparsities:
@@ -30,7 +31,7 @@ def accuracy_tables(results: pd.DataFrame) -> list[Table]:
         for label in labels:
             cells = rows[rows["label"] == label]
             table.add_row(label, *(_cell(cells[cells["sparsity"] == sparsity]) for sparsity in sparsities))
-        tables.append(table)
+        tables.append((f"{model}: test accuracy in %, mean ± 95 % interval (seeds)", table))
     return tables
 
 

@@ -104,6 +104,8 @@ def _message(path: Path, details: list[ErrorDetails], section: type[BaseModel] |
         return _unknown_value(value, [word.strip("'") for word in re.split(r", | or ", context["expected"])])
     *most, last = dict.fromkeys(_expected(each) for each in details)
     expected = f"{', '.join(most)} or {last}" if most else last
+    if path[:1] == ("sparsities",) and kind == "less_than" and 2 <= value < 100:
+        return f"expected {expected}, {found(value)}; write {float(value) / 100:g} for {value} % removed"
     return f"expected {expected}, {found(value)}{_remedy(kind, value, len(details))}"
 
 

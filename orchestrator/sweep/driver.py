@@ -77,13 +77,15 @@ class Driver:
 
         slots = self.slots()
         resources = {"cpu": self.spec.resources.cpu, "gpu": self.spec.resources.gpu}
-        worker = tune.with_parameters(Worker, spec=self.spec, folder=str(self.folder.path), run=self.run_id)
+        worker = tune.with_parameters(
+            Worker, spec=self.spec, folder=str(self.folder.path), run=self.run_id, cwd=os.getcwd()
+        )
         with tempfile.TemporaryDirectory(prefix="jackpot-tune-") as storage:
             self._storage = storage
             tuner = tune.Tuner(
                 tune.with_resources(worker, resources),
                 tune_config=tune.TuneConfig(
-                    search_alg=PlannedSearch(self.schedule, self.plan.instructions),
+                    search_alg=PlannedSearch(self.schedule, lambda p: {**self.plan.instructions(p), "slots": slots}),
                     num_samples=len(self.schedule.waiting),
                     max_concurrent_trials=slots,
                     reuse_actors=True,
@@ -220,7 +222,7 @@ class Driver:
         try:
             self.progress.close()
             shutil.rmtree(self._storage, ignore_errors=True)
-            print(resume_hint(self.folder), flush=True)
+            print(f"stopped: interrupted; {resume_hint(self.folder)}", flush=True)
         finally:
             os._exit(130)  # Ray's processes end with the driver that started them
 

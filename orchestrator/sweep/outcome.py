@@ -16,7 +16,7 @@ class Outcome:
     """How a run ended."""
 
     folder: Path
-    plan: Plan
+    plan: Plan = field(repr=False)
     statuses: dict[str, str] = field(default_factory=dict)
     """Planned trial -> status of its result, "missing" where there is none."""
     stopped: str | None = None
@@ -49,4 +49,4 @@ def resumed(folder: SweepFolder, plan: Plan) -> Plan:
 def resume_hint(folder: SweepFolder) -> str:
     """How to go on with a sweep that was stopped."""
     again = shlex.join(["jackpot", "run", str(folder.path / "spec.yaml"), "--out", str(folder.path)])
-    return f"stopped; everything finished is kept. To go on: {again}"
+    return f"everything finished is kept. To go on: {again}"

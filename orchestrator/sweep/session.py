@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,17 +68,26 @@ def ray_session(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    if address is None:
-        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    else:
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as error:  # no Ray there, or of another version
-            raise ClusterError(f"--address {address}: {error}") from error
+    # Ray puts the current folder first on its workers' path, where a user's folder `methods` would hide ours
+    with contextlib.chdir(sys.prefix):
+        _connect(address)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _connect(address: str | None) -> None:
+    """Start a Ray here, or join the one at an address."""
+    import ray
+
+    if address is None:
+        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        return
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:  # no Ray there, or of another version
+        raise ClusterError(f"--address {address}: {error}") from error
 
 
 def _reach(address: str) -> None:

@@ -28,8 +28,10 @@ class Worker(tune.Trainable):
     """Runs the trial that its config names, in one step; reused for the next trial, so that a process starts
     and imports once. The process tells the driver how a trial ended; the result itself is on disk."""
 
-    def setup(self, config: dict[str, Any], spec: Spec, folder: str, run: str) -> None:
-        """Get ready for the trials of one sweep."""
+    def setup(self, config: dict[str, Any], spec: Spec, folder: str, run: str, cwd: str) -> None:
+        """Get ready for the trials of one sweep, in the driver's current folder, where a user's networks may lie."""
+        with contextlib.suppress(OSError):  # not on every machine
+            os.chdir(cwd)
         self.spec, self.run_id = spec, run
         self.sweep = SweepFolder(Path(folder))
         self.settings: dict[str, Setting] = {}
@@ -62,7 +64,8 @@ class Worker(tune.Trainable):
     def _run(self, config: dict[str, Any]) -> dict[str, Any]:
         trial = self.trials[config["trial"]]
         begun = [event for event in self.sweep.events(trial.id) if event.get("begin") == config["key"]]
-        self.sweep.tell(trial.id, {"begin": config["key"], "pid": os.getpid(), "run": self.run_id})
+        begin = {"begin": config["key"], "pid": os.getpid(), "run": self.run_id, "slots": config["slots"]}
+        self.sweep.tell(trial.id, begin)
         watch = Watch(
             trial=trial.id,
             run=self.run_id,

@@ -27,7 +27,7 @@ def finished(tmp_path_factory):
     write_text(sweep.path / "spec.yaml", dump(spec))
     write_sealed(sweep.path / "plan.json", plan.summary(sweep.store.has) | {"run": "run"})
     for planned in plan.planned:
-        sweep.tell(planned.id, {"begin": planned.chain.key, "pid": 0, "run": "test"})
+        sweep.tell(planned.id, {"begin": planned.chain.key, "pid": 0, "run": "test", "slots": 1})
         watch = Watch(
             trial=planned.id,
             tell=lambda event, trial=planned.id: sweep.tell(trial, event),

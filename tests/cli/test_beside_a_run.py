@@ -33,7 +33,7 @@ def driven(tmp_path):
     with sweep.driving():
         write_text(sweep.path / "spec.yaml", dump(spec))
         write_sealed(sweep.path / "plan.json", make_plan(spec).summary(sweep.store.has) | {"run": "run"})
-        sweep.tell("convnet_dense_seed0", {"begin": "key", "pid": os.getpid(), "run": "run"})
+        sweep.tell("convnet_dense_seed0", {"begin": "key", "pid": os.getpid(), "run": "run", "slots": 2})
         yield sweep
 
 

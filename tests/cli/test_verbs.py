@@ -125,7 +125,15 @@ def test_ratios_are_the_papers(here, arguments, sparsity, ratios, total):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "vgg18", "--ratio", "smart", "--sparsity", "0.9"], "unknown model 'vgg18'; did you mean 'vgg19'?"),
+        (["--model", "vgg18", "--ratio", "smart", "--sparsity", "0.9"], "--model: unknown model 'vgg18'; did you"),
+        (
+            ["--model", "vgg19", "--ratio", "smart", "--sparsity", "0.9", "--model-option", "wide=2"],
+            "--model-option: unknown option",
+        ),
+        (
+            ["--model", "convnet", "--ratio", "erk", "--sparsity", "0.99999999"],
+            "--sparsity 0.99999999: keeps none of the ",
+        ),
         (
             ["--model", "vgg19", "--ratio", "smrt", "--sparsity", "0.9"],
             "unknown ratio 'smrt'; known: uniform",
@@ -165,7 +173,11 @@ def test_logs_of_a_failed_trial_show_its_traceback(copied):
     write_sealed(path, {**read_sealed(path), "status": "failed", "error": error})
     shown = jackpot("logs", str(path.parent))
     assert shown.stdout.endswith("convnet_random_s70_seed0: failed\nTraceback: in find\nValueError: no such layer\n")
-    assert "failed: convnet_random_s70_seed0 (jackpot logs" in jackpot("status", str(copied)).stdout
+    shown = jackpot("status", str(copied), "--trials").stdout.splitlines()
+    bad = f"  failed: convnet_random_s70_seed0: ValueError: no such layer (jackpot logs {copied}/trials/convnet_random"
+    assert f"{bad}_s70_seed0)" in shown
+    assert any(line.split() == "convnet_random_s70_seed0 failed ValueError: no such layer".split() for line in shown)
+    assert sum(line.startswith("  convnet_") and "  done      test accuracy " in line for line in shown) == 2
 
 
 def test_sync(here):

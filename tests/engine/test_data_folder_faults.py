@@ -103,6 +103,13 @@ FAULTS: dict[str, tuple[Any, list[str]]] = {
         lambda root: (_remove(root / "test"), (root / "test").mkdir(), (root / "test" / "a.png").write_text("")),
         ["{root}/test holds no class folders; " + LAYOUT],
     ),
+    "one class": (
+        lambda root: [_remove(root / split / "dog") for split in ("train", "test")],
+        [
+            f"{{root}}/{split} holds one class folder, 'cat'; a classification needs two or more"
+            for split in ("train", "test")
+        ],
+    ),
     "other classes": (
         lambda root: os.rename(root / "test" / "dog", root / "test" / "wolf"),
         [

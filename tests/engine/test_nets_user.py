@@ -176,6 +176,8 @@ def test_a_factory_must_make_a_module(write: Write) -> None:
 def test_a_factory_must_take_the_number_of_classes(write: Write) -> None:
     name = write("def make(classes=10): return nn.Identity()")
     assert _problem(Model(name=f"{name}:make")) == "the factory takes no `num_classes`; add that parameter to it"
+    name = write("def make(): return nn.Identity()")
+    assert _problem(Model(name=f"{name}:make")) == "the factory takes no `num_classes`; add that parameter to it"
 
 
 @pytest.mark.parametrize(

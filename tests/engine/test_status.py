@@ -12,8 +12,8 @@ from orchestrator.engine.folder import FolderError, SweepFolder
 from orchestrator.engine.status import busy_share, epochs_trained, status
 
 
-def _begin(time: float, run: str = "r") -> dict[str, Any]:
-    return {"time": time, "begin": "key", "run": run}
+def _begin(time: float, run: str = "r", slots: int = 2) -> dict[str, Any]:
+    return {"time": time, "begin": "key", "run": run, "slots": slots}
 
 
 def _event(time: float, **fields: Any) -> dict[str, Any]:
@@ -64,17 +64,22 @@ def test_waiting_for_another_trials_stage_is_not_work() -> None:
 
 def test_only_the_last_run_counts() -> None:
     trials = [
-        [_begin(0, "old"), _event(3, stage="k"), _begin(100, "new"), _event(110, end="done")],
+        [_begin(0, "old"), _event(3, stage="k"), _begin(100, "new", 1), _event(110, end="done")],
         [_begin(50, "old"), _event(60, end="done")],
-        [_begin(110, "new"), _event(111, end="done")],
+        [_begin(110, "new", 1), _event(111, end="done")],
     ]
     assert busy_share(trials) == (1, 1.0)
 
 
+def test_a_slot_in_which_nothing_ever_ran_counts() -> None:
+    trials = [[_begin(at), _event(at + 5, end="done")] for at in (0, 5, 10)]
+    assert busy_share(trials) == (2, 0.5)
+
+
 def test_before_a_second_start_there_is_no_share() -> None:
     assert busy_share([]) == (0, None)
-    assert busy_share([[_begin(0), _event(5, stage="k")]]) == (1, None)
-    assert busy_share([[_begin(0)], [_begin(1)]]) == (2, None)  # both load their data
+    assert busy_share([[_begin(0), _event(5, stage="k")]]) == (2, None)
+    assert busy_share([[_begin(0)], [_begin(1)]]) == (2, 0.0)  # both load their data
 
 
 @pytest.fixture
@@ -85,8 +90,10 @@ def folder(tmp_path: Path) -> SweepFolder:
     write_sealed(folder.path / "plan.json", {"planned": planned, "epochs_distinct": 7.5, "run": "run"})
     for name, key in (("done", "key done"), ("failed", "key failed"), ("stale", "another key")):
         state = "failed" if name == "failed" else "done"
-        write_sealed(folder.trial(name) / "result.json", {"status": state, "key": key})
-    folder.tell("begun", {"begin": "key begun", "run": "run"})
+        error = {"type": "ValueError", "message": "no luck\nat all"} if state == "failed" else None
+        result = {"status": state, "key": key, "metrics": {"accuracy/test": 0.5}, "error": error, "blocked_by": None}
+        write_sealed(folder.trial(name) / "result.json", result)
+    folder.tell("begun", {"begin": "key begun", "run": "run", "slots": 1})
     folder.tell("begun", {"step": 3, "steps": 3, "per_epoch": 6})
     return folder
 
@@ -96,6 +103,9 @@ def test_states_without_a_driver(folder: SweepFolder) -> None:
     assert found["counts"] == {"done": 1, "diverged": 0, "running": 0, "failed": 1, "blocked": 0, "left": 3}
     assert (found["trials"], found["driver"], found["running"]) == (5, None, [])
     assert found["bad"] == {"failed": "failed"}
+    assert found["states"]["done"] == {"state": "done", "accuracy/test": 0.5, "why": ""}
+    assert found["states"]["failed"]["why"] == "ValueError: no luck"
+    assert found["states"]["stale"] == {"state": "left"}
     assert (found["epochs_trained"], found["epochs_distinct"]) == (0.5, 7.5)
     assert (found["stages"], found["store_bytes"]) == (0, 0)
 
@@ -110,7 +120,7 @@ def test_a_trial_that_has_begun_runs_while_a_driver_lives(folder: SweepFolder) -
 
 
 def test_what_a_killed_driver_left_unfinished_does_not_run(folder: SweepFolder) -> None:
-    folder.tell("left", {"begin": "key left", "run": "an earlier one"})
+    folder.tell("left", {"begin": "key left", "run": "an earlier one", "slots": 1})
     with folder.driving():
         assert status(folder)["running"] == ["begun"]
 
@@ -120,7 +130,7 @@ def test_a_damaged_event_is_passed_over(folder: SweepFolder) -> None:
         file.write(b'{"st\xff\xfe\n[1]\n{"no": "time"}\n7\n')
     folder.tell("begun", {"step": 6, "steps": 3, "per_epoch": 6})
     assert [set(event) - {"time"} for event in folder.events("begun")] == [
-        {"begin", "run"},
+        {"begin", "run", "slots"},
         {"step", "steps", "per_epoch"},
         {"step", "steps", "per_epoch"},
     ]

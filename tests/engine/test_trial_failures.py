@@ -26,6 +26,7 @@ from orchestrator.engine.train import Trainer, weights_of
 from orchestrator.engine.trial import run_trial
 from orchestrator.engine.watch import Stopped, Watch
 from orchestrator.spec.models import Spec
+from orchestrator.spec.problems import SpecError
 
 MakeSpec = Callable[..., Spec]
 PluginWriter = Callable[..., str]
@@ -183,6 +184,64 @@ def test_the_table_has_a_row_for_every_planned_trial(
         "trial,status,model,method,label,options,sparsity,seed,data,key," + ",".join(METRICS) + ",collapsed,error,"
         "blocked_by,started,ended,waited_seconds,host"
     )
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        ("None", "masks returned missing; expected a dict of tensors"),
+        ("[1]", "masks returned a value of type list; expected a dict of tensors"),
+        ("{**whole, 'bogus': whole['fc']}", "the masks hold 'bogus', which is no prunable layer of the network"),
+        ("{name: mask for name, mask in whole.items() if name != 'fc'}", "the mask of layer 'fc' is missing; expected"),
+        ("{**whole, 'fc': whole['fc'].float()}", "the mask of layer 'fc' is float32 of shape "),
+        ("{**whole, 'fc': whole['fc'][:1]}", "the mask of layer 'fc' is bool of shape (1, "),
+    ],
+)
+def test_masks_that_are_none_of_this_network_are_named(
+    make_spec: MakeSpec, folder: SweepFolder, plugin: PluginWriter, masks: str, message: str
+) -> None:
+    whole = "whole = {layer.name: torch.ones(layer.shape, dtype=torch.bool) for layer in bench.layers}"
+    name = plugin(_plugin_that(f"{whole}; return {masks}"))
+    result = only(run_all(folder, make_spec(methods=[name])))
+    assert result["status"] == "failed"
+    assert message in result["error"]["message"]
+
+
+def test_weights_that_are_not_finite_before_training_are_an_error(
+    make_spec: MakeSpec, folder: SweepFolder, plugin: PluginWriter
+) -> None:
+    name = plugin(
+        """
+        def spoil(bench, weights):
+            return {**weights, "fc.weight": weights["fc.weight"] / 0}
+
+        class Plugin(Method):
+            def find(self, bench):
+                return Ticket(bench.compute(spoil, bench.initialise()), bench.dense_masks())
+        """
+    )
+    result = only(run_all(folder, make_spec(methods=[name])))
+    assert result["status"] == "failed"
+    assert result["error"]["message"] == "the weights to train from are not finite: 'fc.weight' holds NaN or infinity"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return None", "TypeError: `find` returned a value of type NoneType; expected a methods.bench.Ticket"),
+        ("return bench.initialise()['fc.weight']", "look at tensors in a function given to `bench.compute`"),
+        ("return 1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_method_that_cannot_be_planned_says_where(
+    make_spec: MakeSpec, plugin: PluginWriter, body: str, message: str
+) -> None:
+    name = plugin(f"class Plugin(Method):\n    def find(self, bench):\n        {body}\n")
+    with pytest.raises(SpecError) as caught:
+        make_plan(make_spec(methods=[name]))
+    (line,) = caught.value.lines
+    assert message in line
+    assert re.search(r"\.py:\d+\)$", line)
 
 
 def test_a_ticket_of_an_earlier_result_goes_with_it(make_spec: MakeSpec, folder: SweepFolder) -> None:

@@ -14,8 +14,8 @@ from orchestrator.report.table import accuracy_tables
 def _shown(rows: list[tuple], width: int = 200) -> str:
     columns = ["model", "label", "sparsity", "seed", "status", "accuracy/test"]
     out = Console(file=io.StringIO(), width=width)
-    for table in accuracy_tables(pd.DataFrame(rows, columns=columns)):
-        out.print(table)
+    for title, table in accuracy_tables(pd.DataFrame(rows, columns=columns)):
+        out.print(title, table)
     return out.file.getvalue()
 
 

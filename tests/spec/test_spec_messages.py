@@ -67,6 +67,7 @@ CASES = [
     ("recipe: {epochs: 1, momentum: 1.0}", ["recipe.momentum: expected a number below 1, found 1.0"]),
     ("seeds: [0, -1]", ["seeds[1]: expected a number not below 0, found -1"]),
     ("sparsities: [0.9, 1]", ["sparsities[1]: expected a number below 1, found 1"]),
+    ("sparsities: [90]", ["sparsities[0]: expected a number below 1, found 90; write 0.9 for 90 % removed"]),
     ("sparsities: [0]", ["sparsities[0]: expected a number above 0, found 0"]),
     ("sparsities: [0.1234567890123]",
      ["sparsities[0]: expected at most 12 decimals, found 0.1234567890123"]),

@@ -33,7 +33,7 @@ def drive(make_spec, sweep_folder):
 def begin(driver, **stage):
     """Start the next trial as a worker does, at a stage; the trial and the stage."""
     planned = driver.schedule.next()
-    driver.folder.tell(planned.id, {"begin": planned.chain.key, "pid": 1, "run": driver.run_id})
+    driver.folder.tell(planned.id, {"begin": planned.chain.key, "pid": 1, "run": driver.run_id, "slots": 2})
     key = planned.chain.trainings[0].key
     if stage:
         driver.folder.tell(planned.id, {"stage": key, "kind": "train", **stage})
@@ -75,7 +75,7 @@ def test_a_worker_that_only_waited_blocks_nobody(drive):
 def test_a_worker_that_had_begun_no_stage_blocks_nobody(drive):
     driver = drive()
     planned = driver.plan.planned[0]
-    driver.folder.tell(planned.id, {"begin": planned.chain.key, "pid": 1, "run": "an earlier one"})
+    driver.folder.tell(planned.id, {"begin": planned.chain.key, "pid": 1, "run": "an earlier one", "slots": 2})
     driver.folder.tell(planned.id, {"stage": planned.chain.trainings[0].key, "kind": "train"})
     trial, _ = begin(driver)
     assert trial == planned.id

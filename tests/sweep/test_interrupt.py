@@ -43,6 +43,10 @@ def steady(folder):
 def at_work(spec, folder, home):
     """The command in a session of its own, as in a terminal of its own, in the middle of a training."""
     before = trained(folder)
+    # in a folder whose modules have the names of Jackpot's own
+    (home / "methods").mkdir(exist_ok=True)
+    for module in ("methods/__init__.py", "orchestrator.py"):
+        (home / module).write_text("raise ImportError('not Jackpot')")
     process = subprocess.Popen(
         [JACKPOT, "run", spec, "--out", folder],
         env={**os.environ, "HOME": str(home), "RAY_AUTH_MODE": "disabled", "COLUMNS": "500"},
@@ -50,6 +54,7 @@ def at_work(spec, folder, home):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        cwd=home,
     )
     try:
         patience = time.monotonic() + STARTING_SECONDS

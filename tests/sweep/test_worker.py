@@ -1,5 +1,7 @@
 """What a worker tells the driver of trials that it cannot run, without Ray's processes."""
 
+import os
+
 import pytest
 
 from orchestrator.engine.plan import make_plan
@@ -15,18 +17,22 @@ def step(make_spec, sweep_folder):
         plan = make_plan(spec)
         (planned,) = plan.planned
         worker = Worker.__new__(Worker)  # Tune's own start is not needed
-        worker.setup({}, spec, str(sweep_folder.path), "run")
-        worker.reset_config({"trial": planned.id, "key": planned.chain.key, **plan.instructions(planned)})
+        worker.setup({}, spec, str(sweep_folder.path), "run", os.getcwd())
+        config = {"trial": planned.id, "key": planned.chain.key, "slots": 2, **plan.instructions(planned)}
+        worker.reset_config(config)
         prepare(worker, sweep_folder.trial(planned.id))
         return worker.step(), sweep_folder.result(planned.id)
 
     return run
 
 
-def test_a_trial_to_its_end(step):
+def test_a_trial_to_its_end(step, sweep_folder):
     told, result = step()
     assert told == {"done": True, "status": "done", "failed_stage": None}
     assert result["status"] == "done"
+    log = (sweep_folder.trial(result["trial"]) / "log.txt").read_text()
+    assert "epoch 2 of 2: lr " in log
+    assert f"tested: accuracy/test {result['metrics']['accuracy/test']:.6g}, " in log
 
 
 def test_a_log_that_cannot_be_written(step):

@@ -84,6 +84,11 @@ def list_folder(root: str) -> tuple[Listing | None, list[str]]:
         return None, [f"{path} has no {' and no '.join(missing)}; {layout}; it holds: {held}"]
     names = {split: sorted(entry.name for entry in os.scandir(path / split) if entry.is_dir()) for split in SPLITS}
     problems = [f"{path / split} holds no class folders; {layout}" for split in SPLITS if not names[split]]
+    problems += [
+        f"{path / split} holds one class folder, {names[split][0]!r}; a classification needs two or more"
+        for split in SPLITS
+        if len(names[split]) == 1
+    ]
     if problems:
         return None, problems
     for split, other in (SPLITS, SPLITS[::-1]):

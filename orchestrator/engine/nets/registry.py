@@ -96,7 +96,7 @@ def _builder(name: str) -> Callable[..., Any]:
 def option_problems(builder: Callable[..., Any], options: dict[str, Any]) -> list[Problem]:
     """What is wrong with options, as far as the builder's signature tells: names, types, missing ones."""
     parameters = _parameters(builder)
-    open_ended = not parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    open_ended = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     named = {
         key: each for key, each in parameters.items() if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
     }
@@ -121,8 +121,8 @@ def option_problems(builder: Callable[..., Any], options: dict[str, Any]) -> lis
 def _parameters(builder: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     try:
         return dict(inspect.signature(builder).parameters)
-    except (TypeError, ValueError):  # written in C: nothing can be known
-        return {}
+    except (TypeError, ValueError):  # written in C: nothing can be known, anything may be given
+        return {"anything": inspect.Parameter("anything", inspect.Parameter.VAR_KEYWORD)}
 
 
 def _type_problem(key: str, value: Any, parameter: inspect.Parameter) -> list[Problem]:
