@@ -58,5 +58,5 @@ def _list(states: dict[str, dict[str, Any]]) -> None:
     width = max(map(len, states), default=0)
     for trial, found in states.items():
         accuracy = found.get("accuracy/test")
-        shown = f"test accuracy {100 * accuracy:.2f} %" if accuracy is not None else found.get("why", "")
+        shown = found.get("why") or (f"test accuracy {100 * accuracy:.2f} %" if accuracy is not None else "")
         print(f"  {trial:<{width}}  {found['state']:<8}  {shown}".rstrip())

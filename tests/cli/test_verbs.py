@@ -176,7 +176,9 @@ def test_logs_of_a_failed_trial_show_its_traceback(copied):
     shown = jackpot("status", str(copied), "--trials").stdout.splitlines()
     bad = f"  failed: convnet_random_s70_seed0: ValueError: no such layer (jackpot logs {copied}/trials/convnet_random"
     assert f"{bad}_s70_seed0)" in shown
-    assert any(line.split() == "convnet_random_s70_seed0 failed ValueError: no such layer".split() for line in shown)
+    assert any(
+        line.split() == ["convnet_random_s70_seed0", "failed", "ValueError:", "no", "such", "layer"] for line in shown
+    )
     assert sum(line.startswith("  convnet_") and "  done      test accuracy " in line for line in shown) == 2
 
 

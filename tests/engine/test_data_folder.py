@@ -67,8 +67,8 @@ def test_other_modes_become_rgb_as_torchvision_makes_them_and_are_counted(root: 
 
 def test_a_grey_folder_stays_rgb(tmp_path: Path) -> None:
     for split in ("train", "test"):
-        for i in range(2):
-            save(tmp_path / split / "one" / f"{i}.png", np.full((4, 4), 100 + i, np.uint8))
+        for i, name in enumerate(("one", "two")):
+            save(tmp_path / split / name / "0.png", np.full((4, 4), 100 + i, np.uint8))
     assert load_image_folder(folder_spec(tmp_path, validation=0.0)).shape == (3, 4, 4)
 
 
