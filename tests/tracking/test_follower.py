@@ -86,6 +86,14 @@ def mute_server() -> Iterator[str]:
 
 
 @pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where it is ignored: in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def no_server() -> str:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -119,6 +127,7 @@ def test_closing_does_not_wait_for_a_call_that_hangs(mute_server: str, make_swee
     assert time.monotonic() - start < 1
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_the_wait_for_a_server_that_hangs(
     mute_server: str, make_sweep: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
