@@ -13,18 +13,17 @@ from torch import nn
 from methods.bench import Tensors
 from methods.method import Method
 from orchestrator.engine import nets
+from orchestrator.engine.computing import checked_masks, computed
 from orchestrator.engine.data import Batches
 from orchestrator.engine.planning import PlanningBench, Request, training_key
 from orchestrator.engine.seeds import generator, seed_globals
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.store import Store
-from orchestrator.engine.train import TRAINERS, Diverged, Trainer, evaluate, progress_of, weights_of
+from orchestrator.engine.train import Diverged, Trainer, evaluate, weights_of
+from orchestrator.engine.training import train_stage
 from orchestrator.engine.watch import Blocked, StageFailed, Stopped, Watch
 
 log = logging.getLogger(__name__)
-
-CHECKPOINT_SECONDS = 30.0
-"""A training is checkpointed this often; what a kill loses is at most that, and results do not depend on it."""
 
 
 class TrialBench(PlanningBench):
@@ -129,14 +128,9 @@ class TrialBench(PlanningBench):
 
     def _compute(self, request: Request) -> tuple[Tensors, dict]:
         assert request.function is not None
-        values = [_plain(self.value(key), self.device) for key in request.inputs]
+        values = [self.value(key) for key in request.inputs]
         seed_globals(self.seed, "layers while computing")
-        tensors = request.function(_Tools(self), *values, **request.options)
-        if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
-            raise TypeError(f"{request.function.__name__} returned {_described(tensors)}; expected a dict of tensors")
-        if wrong := [name for name in tensors if name.startswith(TRAINERS)]:
-            raise ValueError(f"{request.function.__name__} gives {wrong[0]!r}: no name begins with {TRAINERS}")
-        return tensors, {}
+        return computed(self, self.device, request.function, values, request.options), {}
 
     def _evaluate(self, request: Request) -> tuple[Tensors, dict]:
         net = self.net(weights_of(self.value(request.inputs[0])))
@@ -152,7 +146,7 @@ class TrialBench(PlanningBench):
     def _train(self, request: Request) -> tuple[Tensors, dict]:
         before = self._cuts_before(request)
         start, *masks = request.inputs
-        kept = {layer.parameter: self._masks(masks[0])[layer.name] for layer in self.layers} if masks else {}
+        kept = checked_masks(self.value(masks[0]), self.layers) if masks else {}
         weights = weights_of(self.value(start))
         if bad := [name for name, value in weights.items() if not torch.isfinite(value).all()]:
             raise ValueError(f"the weights to train from are not finite: {bad[0]!r} holds NaN or infinity")
@@ -161,40 +155,7 @@ class TrialBench(PlanningBench):
         trainer = Trainer(net, self.batches, images, self.setting.spec.recipe, self.seed, request.start, kept)
         if before:
             trainer.restore(self.value(before[-1].key))
-        first = trainer.progress.step
-        checkpoint = self.store.load_checkpoint(request.key)
-        # never back: a sweep that was extended since may have a cut beyond the checkpoint
-        if checkpoint is not None and progress_of(checkpoint).step > first:
-            trainer.restore(checkpoint)
-            log.info("continuing stage %s at step %d", request.key[:12], trainer.progress.step)
-        diverged = {}
-        try:
-            self._run(trainer, request)
-        except Diverged as reason:
-            diverged = {"diverged": str(reason), "at": trainer.progress.step}
-        whole = request.until == self.setting.total_steps
-        tensors = {} if diverged else weights_of(trainer.state()) if whole else trainer.state()
-        progress = trainer.progress
-        return tensors, {
-            "steps": progress.step - first,
-            "seconds": progress.seconds,
-            "history": progress.history,
-            **diverged,
-        }
-
-    def _masks(self, key: str) -> Tensors:
-        """Masks that a method has computed. Raises ValueError where they are no masks of this network."""
-        masks = self.value(key)
-        if unknown := [name for name in masks if name not in {layer.name for layer in self.layers}]:
-            raise ValueError(f"the masks hold {unknown[0]!r}, which is no prunable layer of the network")
-        for layer in self.layers:
-            found = masks.get(layer.name)
-            if found is None or found.dtype != torch.bool or found.shape != layer.shape:
-                raise ValueError(
-                    f"the mask of layer {layer.name!r} is {_described(found)}; expected bool of shape "
-                    f"{tuple(layer.shape)}, True where the weight is kept"
-                )
-        return masks
+        return train_stage(trainer, request, self.setting, self.store, self.watch)
 
     def _cuts_before(self, request: Request) -> list[Request]:
         """The stages of the same run that others need on the way there, each made if it is missing."""
@@ -206,57 +167,6 @@ class TrialBench(PlanningBench):
         for cut in cuts:
             self._ensure(cut)
         return cuts
-
-    def _run(self, trainer: Trainer, request: Request) -> None:
-        """Train to the end of the stage, telling the watch of every epoch and keeping checkpoints."""
-        progress = trainer.progress
-        told, began, saved = progress.step, time.monotonic(), time.monotonic()
-        spent = progress.seconds
-
-        def tell(record: dict[str, float]) -> None:
-            nonlocal told
-            self.watch.tell(
-                {
-                    "stage": request.key,
-                    "kind": "train",
-                    "step": progress.step,
-                    "until": request.until,
-                    "steps": progress.step - told,
-                    "per_epoch": self.setting.per_epoch,
-                    **record,
-                }
-            )
-            told = progress.step
-
-        def end_epoch(record: dict[str, float]) -> None:
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in record.items() if name not in ("epoch", "time"))
-            log.info("epoch %d of %d: %s", record["epoch"], self.setting.spec.recipe.epochs, shown)
-            tell(record)
-
-        def checkpoint() -> None:
-            nonlocal saved
-            progress.seconds = spent + time.monotonic() - began
-            self.store.save_checkpoint(request.key, progress.step, trainer.state())
-            tell({})
-            saved = time.monotonic()
-
-        def on_step() -> None:
-            if self.watch.stopping():
-                checkpoint()
-                raise Stopped
-
-        try:
-            trainer.run(
-                request.until,
-                on_epoch=end_epoch,
-                checkpoint=checkpoint,
-                due=lambda: time.monotonic() - saved > CHECKPOINT_SECONDS,
-                on_step=on_step,
-            )
-        finally:
-            progress.seconds = spent + time.monotonic() - began
-            if progress.step > told:
-                tell({})
 
     # What a computed function may use
 
@@ -277,27 +187,3 @@ class TrialBench(PlanningBench):
     def generator(self, purpose: str, *parts: int | str) -> torch.Generator:
         """See Workbench."""
         return generator(self.seed, purpose, *parts)
-
-
-class _Tools:
-    """What a computed function gets for its bench: nothing that is not in its stage's key."""
-
-    def __init__(self, bench: TrialBench) -> None:
-        self.seed, self.layers, self.residual, self.classes = bench.seed, bench.layers, bench.residual, bench.classes
-        self.net, self.scoring_batch, self.generator = bench.net, bench.scoring_batch, bench.generator
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"a computed function has no bench.{name}; what it depends on is passed as an option")
-
-
-def _described(value: Any) -> str:
-    """A value as an error names it."""
-    if isinstance(value, torch.Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
-    return "missing" if value is None else f"a value of type {type(value).__name__}"
-
-
-def _plain(tensors: Tensors, device: torch.device) -> Tensors:
-    """What a function computes with: weights without the optimiser's state, on the trial's device; copies, which
-    it may write to."""
-    return {name: value.to(device, copy=True) for name, value in weights_of(tensors).items()}

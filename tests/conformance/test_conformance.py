@@ -15,13 +15,12 @@ from methods import budget, registry
 from orchestrator.api import load_ticket
 from orchestrator.engine import bench as bench_module
 from orchestrator.engine.folder import SweepFolder
-from orchestrator.engine.plan import Plan, make_plan
+from orchestrator.engine.plan import make_plan
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.train import Trainer
 from orchestrator.engine.trial import run_trial
 from orchestrator.engine.watch import Stopped, Watch
 from orchestrator.spec.models import Spec
-from orchestrator.spec.problems import SpecError
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "snip": {"per_class": 3, "batches": 2},
@@ -60,19 +59,9 @@ def spec_of(make_spec: Callable[..., Spec], method: str, net: str) -> Callable[.
     return make
 
 
-def _plan(spec: Spec) -> Plan:
-    """The plan; a method of a package may refuse a network, with a reason."""
-    try:
-        return make_plan(spec)
-    except SpecError as refusal:
-        if spec.methods[0].name in registry.BUILT_IN:
-            raise
-        pytest.skip(f"refused: {refusal}")
-
-
 def _run(spec: Spec, folder: Path, **watch: Any) -> dict[str, dict[str, Any]]:
     """Run every trial of a spec; the results by trial."""
-    plan, sweep = _plan(spec), SweepFolder(folder)
+    plan, sweep = make_plan(spec), SweepFolder(folder)
     found = {}
     for planned in plan.planned:
         setting = Setting(spec, planned.trial.model)
@@ -120,7 +109,7 @@ def test_it_keeps_exactly_the_budget_and_no_removed_weight_moves(
     monkeypatch.setattr(_WatchedTrainer, "steps", 0)
     monkeypatch.setattr(_WatchedTrainer, "masked_steps", 0)
     spec = spec_of(sparsities=[sparsity])
-    plan = _plan(spec)
+    plan = make_plan(spec)
     (planned,) = plan.planned
     (result,) = _run(spec, tmp_path).values()
     layers = Setting(spec, spec.model[0]).layers
@@ -180,7 +169,7 @@ def test_stopped_at_any_step_it_goes_on_to_the_same_bits(
 
 def test_it_asks_for_what_it_planned_and_epochs_add_up(spec_of: Callable[..., Spec], tmp_path: Path) -> None:
     spec = spec_of(sparsities=[0.5, 0.7], seeds=[0, 1])
-    plan = _plan(spec)
+    plan = make_plan(spec)
     results = _run(spec, tmp_path)
     for planned in plan.planned:
         asked = [stage["key"] for stage in results[planned.id]["chain"]]

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from trial_benches import StopAfter, dense, same, trial_bench
 
 from methods.step import Step
-from orchestrator.engine import bench as bench_module
+from orchestrator.engine import training
 from orchestrator.engine.nets import build
 from orchestrator.engine.plan import make_plan
 from orchestrator.engine.planning import follow, training_key
@@ -118,7 +118,7 @@ def test_a_stopped_training_goes_on_with_the_same_bits(
 def test_checkpoints_at_every_step_change_no_bit(
     spec: Spec, tmp_path: Path, undisturbed: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench_module, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
     told: list[dict[str, Any]] = []
     assert same(dense(trial_bench(spec, tmp_path, Watch(tell=told.append))), undisturbed)
     assert sum(event.get("steps", 0) for event in told) == 18

@@ -15,7 +15,7 @@ import torch
 from trial_benches import StopAfter, dense, same, trial_bench
 
 from methods import registry
-from orchestrator.engine import bench as bench_module
+from orchestrator.engine import training
 from orchestrator.engine.plan import make_plan
 from orchestrator.engine.store import Store
 from orchestrator.engine.train import Diverged
@@ -30,7 +30,7 @@ fork = multiprocessing.get_context("fork")
 
 
 def _train_until_killed(spec: Spec, folder: Path, checkpointed: Any) -> None:
-    bench_module.CHECKPOINT_SECONDS = -1.0
+    training.CHECKPOINT_SECONDS = -1.0
 
     def hang(event: dict[str, Any]) -> None:
         if event.get("step", 0) >= 8:

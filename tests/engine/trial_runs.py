@@ -30,3 +30,15 @@ def run_all(folder: SweepFolder, spec: Spec, **watch: Any) -> dict[str, Result]:
 def only(found: dict[str, Result]) -> Result:
     (result,) = found.values()
     return result
+
+
+def plugin_that(body: str) -> str:
+    """A method whose masks are what a line of code gives."""
+    return f"""
+        def masks(bench):
+            {body}
+
+        class Plugin(Method):
+            def find(self, bench):
+                return Ticket(bench.initialise(), bench.compute(masks))
+    """

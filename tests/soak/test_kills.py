@@ -35,9 +35,9 @@ concurrency: 2
 # Trainings of a few seconds, so checkpoints every second: set by a plugin, which every process of a sweep loads.
 OFTEN = """
 from methods.random import Random
-from orchestrator.engine import bench
+from orchestrator.engine import training
 
-bench.CHECKPOINT_SECONDS = 1.0
+training.CHECKPOINT_SECONDS = 1.0
 
 
 class Often(Random):
