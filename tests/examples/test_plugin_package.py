@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-PLUGIN = Path(__file__).parents[2] / "examples" / "jackpot-gradient"
+REPOSITORY = Path(__file__).parents[2]
+PLUGIN = REPOSITORY / "examples" / "jackpot-gradient"
 
 SPEC = """
 name: plugin
@@ -50,6 +51,22 @@ def test_it_is_listed_with_its_options(environment, tmp_path):
     method = json.loads(listed.stdout)
     assert method["module"] == "jackpot_gradient"
     assert [(option["name"], option["default"]) for option in method["options"]] == [("per_class", 10)]
+
+
+@pytest.mark.slow
+def test_the_conformance_suite_finds_it_and_it_conforms(environment):
+    pytest_of_it = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "gradient"]
+    ran = subprocess.run(
+        [*pytest_of_it, "tests/conformance"],
+        env=environment,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # pytest exits 5 where -k finds no test
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "skipped" not in ran.stdout
 
 
 @pytest.mark.slow
