@@ -77,6 +77,13 @@ class Workbench(Protocol):
         results of `inputs`. The function must depend on nothing else; options must be JSON values."""
         ...
 
+    def latency(self, weights: Stage) -> Stage:
+        """What the network in these weights' shapes takes on this trial's device: scalars (float64) "ms/b1",
+        "dense_ms/b1" (milliseconds a batch), "speedup/b1" (dense over this) and "peak_mb/b1", for each batch size of
+        the spec's `latency`; none for a batch that does not run. Each distinct structure is measured once a device
+        type, while nothing else runs on the machine; masks change nothing."""
+        ...
+
     # Inside a computed function:
 
     def net(self, weights: Tensors) -> nn.Module:

@@ -15,10 +15,12 @@ from methods.method import Method
 from orchestrator.engine import nets
 from orchestrator.engine.computing import checked_masks, computed
 from orchestrator.engine.data import Batches
+from orchestrator.engine.nets.fitted import fitted
 from orchestrator.engine.planning import PlanningBench, Request, training_key
 from orchestrator.engine.seeds import generator, seed_globals
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.store import Store
+from orchestrator.engine.structures import NAMES, measure_structure, structure_key
 from orchestrator.engine.train import Diverged, Trainer, evaluate, weights_of
 from orchestrator.engine.training import train_stage
 from orchestrator.engine.watch import Blocked, StageFailed, Stopped, Watch
@@ -88,7 +90,7 @@ class TrialBench(PlanningBench):
                     self.waited += time.monotonic() - began
                     self._make(request)
                     break
-            self.watch.tell({"stage": request.key, "kind": request.kind, "waiting": True})
+            self.watch.tell({"stage": request.key, "kind": request.kind, "waiting": "a stage another trial is making"})
             time.sleep(0.05)
         else:
             self.waited += time.monotonic() - began
@@ -102,6 +104,8 @@ class TrialBench(PlanningBench):
             "train": self._train,
             "compute": self._compute,
             "evaluate": self._evaluate,
+            "latency": self._latency,
+            "measure": self._measure,
         }
         try:
             tensors, meta = makers[request.kind](request)
@@ -118,7 +122,7 @@ class TrialBench(PlanningBench):
         self.store.write(request.key, tensors, {**known, "trial": owner, **meta})
         self.store.drop_checkpoint(request.key)
 
-    # The four kinds of stage
+    # The kinds of stage
 
     def _initialise(self, request: Request) -> tuple[Tensors, dict]:
         net = self._build()
@@ -130,18 +134,37 @@ class TrialBench(PlanningBench):
         assert request.function is not None
         values = [self.value(key) for key in request.inputs]
         seed_globals(self.seed, "layers while computing")
-        return computed(self, self.device, request.function, values, request.options), {}
+        with self.watch.quiet.working():
+            return computed(self, self.device, request.function, values, request.options), {}
 
     def _evaluate(self, request: Request) -> tuple[Tensors, dict]:
         net = self.net(weights_of(self.value(request.inputs[0])))
         tensors, meta = {}, {}
         seed_globals(self.seed, "layers while testing")
         for split in ("test", "validation"):
-            measured = evaluate(net, self.batches, split)
+            with self.watch.quiet.working():
+                measured = evaluate(net, self.batches, split)
             if measured:
                 tensors[f"{split}/correct"] = measured.correct
                 meta[split] = {"accuracy": measured.accuracy, "loss": measured.loss}
         return tensors, meta
+
+    def _latency(self, request: Request) -> tuple[Tensors, dict]:
+        key = structure_key(self.setting, weights_of(self.value(request.inputs[0])), self.device)
+        self._ensure(Request(key, "measure", request.inputs))
+        records = self.meta(key)["records"]
+        tensors = {
+            f"{name}/b{record['batch']}": torch.tensor(record[name], dtype=torch.float64)
+            for record in records
+            for name in NAMES
+            if name in record
+        }
+        return tensors, {"records": records}
+
+    def _measure(self, request: Request) -> tuple[Tensors, dict]:
+        weights = weights_of(self.value(request.inputs[0]))
+        with self.watch.quiet.alone():
+            return {}, {"records": measure_structure(self.setting, weights, self.device)}
 
     def _train(self, request: Request) -> tuple[Tensors, dict]:
         before = self._cuts_before(request)
@@ -172,11 +195,14 @@ class TrialBench(PlanningBench):
 
     def _build(self) -> nn.Module:
         net = nets.build(self.setting.model, self.classes, self.setting.data.shape, self.seed)
+        return self._placed(net)
+
+    def _placed(self, net: nn.Module) -> nn.Module:
         return net.to(self.device).to(memory_format=torch.channels_last)
 
     def net(self, weights: Tensors) -> nn.Module:
         """See Workbench."""
-        net = self._build()
+        net = self._placed(fitted(self._build(), weights))
         net.load_state_dict(weights)
         return net.train()
 

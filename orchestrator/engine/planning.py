@@ -129,6 +129,13 @@ class PlanningBench:
         self._ask(Request(key, "evaluate", (weights.key,)))
         return Stage(key)
 
+    def latency(self, weights: Stage) -> Stage:
+        """See Workbench."""
+        named = {"kind": "latency", "setting": self.setting.key, "weights": weights.key, "how": self.setting.latency}
+        key = digest(named)
+        self._ask(Request(key, "latency", (weights.key,)))
+        return Stage(key)
+
     def _ask(self, request: Request) -> None:
         self.requests.setdefault(request.key, request)
 
@@ -154,6 +161,7 @@ class Chain:
     ticket: Ticket
     trained: Stage
     evaluated: Stage
+    latency: Stage | None
     requests: tuple[Request, ...]
     key: str
     """Hash of the whole chain and of the method's source: a result with this key is still valid."""
@@ -165,12 +173,13 @@ class Chain:
 
 
 def follow(bench: PlanningBench, method: Method) -> Chain:
-    """Run a method on a bench, train its ticket and evaluate it: the whole course of a trial, planned or real."""
+    """Run a method on a bench, train its ticket, evaluate and time it: the whole course of a trial, planned or real."""
     ticket = method.find(bench)
     if not isinstance(ticket, Ticket):
         raise TypeError(f"`find` returned a value of type {type(ticket).__name__}; expected a methods.bench.Ticket")
     trained = bench.train(ticket.weights, ticket.masks)
     evaluated = bench.evaluate(trained)
+    latency = bench.latency(trained) if bench.setting.spec.latency.enabled else None
     requests = tuple(bench.requests.values())
     key = digest({"source": bench.method_source, "stages": [request.key for request in requests]})
-    return Chain(ticket, trained, evaluated, requests, key)
+    return Chain(ticket, trained, evaluated, latency, requests, key)

@@ -20,8 +20,16 @@ METRICS = (
     "accuracy/test", "loss/test", "accuracy/val", "loss/val", "sparsity/global", "compression_ratio", "macs",
     "macs/dense", "macs/speedup", "cost/epochs", "cost/epochs_new", "cost/train_seconds",
 )  # fmt: skip
+MEASURED = ("latency/", "memory/")
+"""How the names of what is measured for each batch size begin."""
 TIMES_AND_HOST = ("cost/train_seconds", "started", "ended", "waited_seconds", "host")
-"""The columns in which two runs of one spec may differ."""
+"""With what is measured, the columns in which two runs of one spec may differ."""
+
+
+def repeatable(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of results without the columns in which two runs of one spec may differ."""
+    varying = [name for name in table if name in TIMES_AND_HOST or str(name).startswith(MEASURED)]
+    return table.drop(columns=varying)
 
 
 def planned_results(folder: SweepFolder) -> list[tuple[str, dict[str, Any] | None]]:
@@ -70,6 +78,7 @@ def _row(trial: str, result: dict[str, Any] | None) -> dict[str, Any]:
         "options": json.dumps(result["options"], sort_keys=True),
         **{key: result[key] for key in ("sparsity", "seed", "data", "key")},
         **{name: result["metrics"].get(name) for name in METRICS},
+        **{name: value for name, value in result["metrics"].items() if name.startswith(MEASURED)},
         "collapsed": " ".join(result.get("collapsed", [])),
         "error": f"{error['type']}: {error['message']}" if error else "",
         "blocked_by": result["blocked_by"] or "",

@@ -90,3 +90,8 @@ class Setting:
     def recipe(self) -> dict[str, Any]:
         """The recipe as every training key covers it."""
         return self.spec.recipe.model_dump(mode="json")
+
+    @cached_property
+    def latency(self) -> dict[str, Any]:
+        """How latencies are measured, as their keys cover it."""
+        return self.spec.latency.model_dump(mode="json", exclude={"enabled"})

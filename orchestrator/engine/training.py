@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from methods.bench import Tensors
@@ -52,9 +53,13 @@ def _run(trainer: Trainer, request: Request, setting: Setting, store: Store, wat
     """Train to the end of the stage, telling the watch of every epoch and keeping checkpoints."""
     progress = trainer.progress
     told, began, saved = progress.step, time.monotonic(), time.monotonic()
-    spent = progress.seconds
+    spent, quiet = progress.seconds, watch.quiet
+    paused = quiet.paused
 
-    def tell(record: dict[str, float]) -> None:
+    def seconds() -> float:
+        return spent + time.monotonic() - began - (quiet.paused - paused)
+
+    def tell(record: Mapping[str, Any]) -> None:
         nonlocal told
         watch.tell(
             {
@@ -76,25 +81,33 @@ def _run(trainer: Trainer, request: Request, setting: Setting, store: Store, wat
 
     def checkpoint() -> None:
         nonlocal saved
-        progress.seconds = spent + time.monotonic() - began
+        progress.seconds = seconds()
         store.save_checkpoint(request.key, progress.step, trainer.state())
         tell({})
         saved = time.monotonic()
 
     def on_step() -> None:
-        if watch.stopping():
+        try:
+            if quiet.wanted():
+                tell({"waiting": "a latency being measured on this machine"})
+                quiet.pause()
+                tell({})
+            if watch.stopping():
+                raise Stopped
+        except Stopped:
             checkpoint()
-            raise Stopped
+            raise
 
     try:
-        trainer.run(
-            request.until,
-            on_epoch=end_epoch,
-            checkpoint=checkpoint,
-            due=lambda: time.monotonic() - saved > CHECKPOINT_SECONDS,
-            on_step=on_step,
-        )
+        with quiet.working():
+            trainer.run(
+                request.until,
+                on_epoch=end_epoch,
+                checkpoint=checkpoint,
+                due=lambda: time.monotonic() - saved > CHECKPOINT_SECONDS,
+                on_step=on_step,
+            )
     finally:
-        progress.seconds = spent + time.monotonic() - began
+        progress.seconds = seconds()
         if progress.step > told:
             tell({})

@@ -29,6 +29,7 @@ from orchestrator.engine.plan import Trial, model_label, plan_trial
 from orchestrator.engine.planning import Chain, follow, training_key
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.store import save
+from orchestrator.engine.structures import latency_metrics
 from orchestrator.engine.train import Diverged, weights_of
 from orchestrator.engine.watch import Blocked, Stopped, Watch
 
@@ -141,6 +142,7 @@ def blank_result(setting: Setting, trial: Trial, plan_key: str, attempt: int) ->
         | {f"model.{key}": value for key, value in trial.model.model_dump(mode="json").items()},
         "metrics": {},
         "layers": [],
+        "latency": [],
         "history": [],
         "chain": [],
         "error": None,
@@ -202,6 +204,8 @@ def _measure(bench: TrialBench, trial: Trial, chain: Chain, watch: Watch) -> dic
         "macs/speedup": dense / max(1.0, sparse),
         **_costs(bench, trial, watch),
     }
+    records = bench.meta(chain.latency.key)["records"] if chain.latency else []
+    metrics |= latency_metrics(records)
     if "validation" in measured:
         metrics |= {
             "accuracy/val": measured["validation"]["accuracy"],
@@ -210,6 +214,7 @@ def _measure(bench: TrialBench, trial: Trial, chain: Chain, watch: Watch) -> dic
     return {
         "metrics": metrics,
         "layers": [{"name": n, "weights": w, "kept": k, "keep_ratio": k / w} for n, k, w in _rows(layers, kept)],
+        "latency": records,
         "collapsed": [name for name, count in kept.items() if count == 0],
         "history": history,
         "chain": [{"key": r.key, "kind": r.kind, "inputs": list(r.inputs), "steps": r.steps} for r in chain.requests],

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
+
+from orchestrator.engine.quiet import Quiet
 
 
 class Stopped(Exception):
@@ -41,3 +44,12 @@ class Watch:
     stopping: Callable[[], bool] = lambda: False
     tell: Callable[[dict[str, Any]], None] = lambda event: None
     """Told of every epoch trained and of every stage begun."""
+
+    @cached_property
+    def quiet(self) -> Quiet:
+        """The trial's part in the silence that a latency is measured in; waiting for it ends where the watch stops."""
+        return Quiet(self._end_if_stopping)
+
+    def _end_if_stopping(self) -> None:
+        if self.stopping():
+            raise Stopped

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, field_validator, model_validator
 
@@ -172,6 +172,21 @@ class Failures(Section):
     """Stop the sweep once more trials than this have failed (default: never)."""
 
 
+class Latency(Section):
+    """How long each network structure takes, measured once a device type while nothing else runs on the machine."""
+
+    enabled: bool = True
+    batches: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Written] = Field(default=(1, 64), min_length=1)
+    """Images of one forward pass: 1 for the wait, 64 for throughput."""
+    seconds: float = Field(default=1.0, gt=0)
+    """Time of measuring each structure at each batch size, at least; trials on the machine pause meanwhile."""
+
+    @field_validator("batches")
+    @classmethod
+    def _no_repeats(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        return _each_once(values)
+
+
 class Tracking(Section):
     """Where MLflow keeps the runs."""
 
@@ -180,6 +195,17 @@ class Tracking(Section):
     """A tracking server or database (default: mlflow.db in the sweep's folder)."""
     experiment: str = Field(default="jackpot", min_length=1)
     """The MLflow experiment that holds the sweep's runs."""
+
+
+Values = TypeVar("Values", list, tuple)
+
+
+def _each_once(values: Values) -> Values:
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            shown = f"the network {value.name!r}" if isinstance(value, Model) else f"{value}"
+            raise ValueError(f"{shown} stands twice; remove one")
+    return values
 
 
 def _as_list(value: Any) -> Any:
@@ -221,6 +247,7 @@ class Spec(Section):
     concurrency: int | None = Field(default=None, ge=1)
     """Trials at once (default: as many as the resources allow)."""
     failures: Failures = Failures()
+    latency: Latency = Latency()
     tracking: Tracking = Tracking()
     storage: str | None = None
     """The folder that holds sweeps' folders (default: ./sweeps)."""
@@ -245,8 +272,4 @@ class Spec(Section):
     @field_validator("model", "seeds", "sparsities")
     @classmethod
     def _no_repeats(cls, values: list) -> list:
-        for i, value in enumerate(values):
-            if value in values[:i]:
-                shown = f"the network {value.name!r}" if isinstance(value, Model) else f"{value}"
-                raise ValueError(f"{shown} stands twice; remove one")
-        return values
+        return _each_once(values)

@@ -65,6 +65,11 @@ failures:
   max_failures: 2                 # how often a trial whose worker died is started again
   # max_failed_trials: 5          # stop once more trials than this have failed; never if left out
 
+latency:                          # measured once for each network structure, while nothing else runs here
+  enabled: true
+  batches: [1, 64]                # images of one forward pass
+  seconds: 1                      # of measuring, for each structure and batch size
+
 tracking:                         # MLflow
   enabled: true
   # uri: http://localhost:5000    # a server or database; mlflow.db in the sweep's folder if left out

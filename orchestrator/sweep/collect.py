@@ -22,7 +22,7 @@ def collect(folder: SweepFolder, dry_run: bool = False) -> tuple[int, int]:
             needed |= {request.key for request in planned.chain.requests} | set(plan.segments(planned))
     stages = size = 0
     for key in folder.store.stages():
-        if key not in needed:
+        if key not in needed and (folder.store.meta(key) or {}).get("kind") != "measure":  # tiny, and dear to measure
             stages += 1
             size += folder.store.size(key) if dry_run else folder.store.delete(key)
     for path, left in folder.store.litter(needed).items():

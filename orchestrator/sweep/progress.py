@@ -162,14 +162,17 @@ class Progress:
 
 def _doing(event: dict[str, Any]) -> str:
     if event.get("waiting"):
-        return "waits for a stage another trial is making"
+        return f"waits for {event['waiting']}"
     if "step" in event:
         accuracy = f", validation {event['accuracy/val']:.3f}" if "accuracy/val" in event else ""
         done, whole = (event[key] / event["per_epoch"] for key in ("step", "until"))
         return f"training, epoch {done:.0f}/{whole:.0f}{accuracy}"
-    return {"train": "training", "compute": "finding the ticket", "evaluate": "testing"}.get(
-        event.get("kind", ""), "starting"
-    )
+    return {
+        "train": "training",
+        "compute": "finding the ticket",
+        "evaluate": "testing",
+        "measure": "measuring latency",
+    }.get(event.get("kind", ""), "starting")
 
 
 def _clock(seconds: float) -> str:

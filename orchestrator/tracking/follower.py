@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from orchestrator.engine.quiet import Quiet
 from orchestrator.spec.models import Tracking
 from orchestrator.tracking.tracker import Report, Tracker
 
@@ -25,6 +26,7 @@ class Follower:
     ) -> None:
         self._tracker = Tracker(folder, name, tracking)
         self._say, self._interval = say, interval
+        self._quiet = Quiet()
         self._closing = threading.Event()
         self._status = "FINISHED"
         self._last: Report | None = None
@@ -36,6 +38,8 @@ class Follower:
         wait, told = self._interval, False
         status: str | None = "RUNNING"
         while not self._closing.is_set():
+            with self._quiet.working():
+                pass  # no pass begins while a latency is measured; one that hangs must not hold a measurement up
             report = self._tracker.sync(status=status)
             if report.message is None:
                 wait, status = self._interval, None

@@ -11,6 +11,7 @@ SPEC = {
     "recipe": {"epochs": 1, "batch": 256},
     "methods": ["dense", "random", {"name": "lottery", "fraction": 0.7}],
     "sparsities": [0.7],
+    "latency": {"batches": [1], "seconds": 0.01},
 }
 
 

@@ -17,9 +17,9 @@ from orchestrator.sweep import driver
 
 def test_gc_says_before_it_does(here):
     shown = jackpot("gc", "small", "--dry-run")
-    assert "9 stages" in shown.stdout
+    assert "12 stages" in shown.stdout
     assert "would be dropped" in shown.stdout
-    assert len(list((here / "sweeps/small").glob("stages/??/*/stage.json"))) == 9
+    assert len(list((here / "sweeps/small").glob("stages/??/*/stage.json"))) == 13
 
 
 def test_run_on_a_finished_sweep_trains_nothing_and_starts_no_ray(copied, monkeypatch):
@@ -63,8 +63,9 @@ def test_the_runs_are_ended_in_mlflow_also_where_the_table_cannot_be_written(cop
 
 
 def test_gc_drops_what_no_ticket_needs(copied, monkeypatch):
-    assert jackpot("gc", str(copied)).stdout.startswith(f"{copied}: 9 stages, ")
-    assert not list(copied.glob("stages/??/*/stage.json"))
+    assert jackpot("gc", str(copied)).stdout.startswith(f"{copied}: 12 stages, ")
+    store = SweepFolder(copied).store
+    assert [store.meta(key)["kind"] for key in store.stages()] == ["measure"]  # what cannot be had from a ticket
     assert jackpot("gc", str(copied)).stdout == f"{copied}: 0 stages, 0.0 MiB dropped\n"
     # nothing is computed again for want of the stages
     test_run_on_a_finished_sweep_trains_nothing_and_starts_no_ray(copied, monkeypatch)
@@ -96,6 +97,6 @@ def test_gc_drops_what_killed_workers_left_and_keeps_checkpoints_that_serve(copi
 
 def test_gc_keeps_what_a_trial_without_a_result_needs(copied):
     (copied / "trials/convnet_lottery-fraction0.7_s70_seed0/result.json").unlink()
-    # the initial weights, the dense training, and the ticket's masks, training and evaluation
-    assert jackpot("gc", str(copied)).stdout.startswith(f"{copied}: 4 stages, ")
-    assert len(list(copied.glob("stages/??/*/stage.json"))) == 5
+    # the initial weights, the dense training, the ticket's masks, training, evaluation and latency; the measurement
+    assert jackpot("gc", str(copied)).stdout.startswith(f"{copied}: 6 stages, ")
+    assert len(list(copied.glob("stages/??/*/stage.json"))) == 7

@@ -33,8 +33,8 @@ def test_dry_run(here, tmp_path):
     plan = json.loads(jackpot("run", str(tmp_path / "small.yaml"), "--dry-run", "--json", "--out", "elsewhere").stdout)
     # dense 1, random 1, lottery: the dense training and its ticket's
     assert (plan["trials"], plan["epochs_requested"], plan["epochs_distinct"], plan["epochs_to_train"]) == (3, 4, 3, 3)
-    # initialise, 3 trainings, 3 evaluations, the masks of random and of lottery
-    assert plan["stages"] == 9
+    # initialise, 3 trainings, 3 evaluations, 3 latencies, the masks of random and of lottery
+    assert plan["stages"] == 12
     assert not (here / "elsewhere").exists()
     again = json.loads(jackpot("run", str(tmp_path / "small.yaml"), "--dry-run", "--json").stdout)
     assert again["epochs_to_train"] == 0

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from orchestrator.engine.folder import SweepFolder
-from orchestrator.engine.results import TIMES_AND_HOST
+from orchestrator.engine.results import repeatable
 from orchestrator.engine.status import epochs_trained
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
@@ -99,7 +99,7 @@ def wait_for_training(folder, process):
 
 
 def steady(folder):
-    return pd.read_csv(folder / "results.csv").drop(columns=list(TIMES_AND_HOST))
+    return repeatable(pd.read_csv(folder / "results.csv"))
 
 
 def test_ten_kills(tmp_path):

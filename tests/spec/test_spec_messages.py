@@ -18,7 +18,7 @@ BASE = {
 RECIPE_KEYS = "epochs, batch, optimiser, lr, momentum, nesterov, weight_decay, label_smoothing, schedule, augmentation"
 TOP_KEYS = (
     "name, data, model, recipe, methods, sparsities, seeds, prunable, resources, concurrency, failures, "
-    "tracking, storage, keep"
+    "latency, tracking, storage, keep"
 )
 RATIOS = "uniform, balanced, erk, smart, ascend, linear_decay, cubic"
 
@@ -81,6 +81,11 @@ CASES = [
     ("methods: [{name: snip, per_class: [1, 0]}]",
      ["methods[0].per_class[1]: expected a number not below 1, found 0"]),
     ("resources: {gpu: 2}", ["resources.gpu: a trial uses at most one GPU"]),
+    ("latency: {batches: []}", ["latency.batches: expected a list of at least 1, found an empty list"]),
+    ("latency: {batches: [1, 0]}", ["latency.batches[1]: expected a number not below 1, found 0"]),
+    ("latency: {batches: [64, 64]}", ["latency.batches: 64 stands twice; remove one"]),
+    ("latency: {seconds: 0}", ["latency.seconds: expected a number above 0, found 0"]),
+    ("latency: off", ["latency: expected a section with the keys enabled, batches, seconds, found the text 'off'"]),
     ('tracking: {experiment: ""}', ["tracking.experiment: expected some text, found the text ''"]),
     (f"name: {'x' * 101}",
      [f"name: expected at most 100 characters, found the text '{'x' * 57}...'"]),

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from orchestrator.api import run
 from orchestrator.engine.folder import SweepFolder
-from orchestrator.engine.results import TIMES_AND_HOST
+from orchestrator.engine.results import repeatable
 from orchestrator.engine.status import epochs_trained
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
@@ -36,7 +36,7 @@ def spec(tmp_path):
 
 
 def steady(folder):
-    return pd.read_csv(folder / "results.csv").drop(columns=list(TIMES_AND_HOST))
+    return repeatable(pd.read_csv(folder / "results.csv"))
 
 
 @contextmanager
