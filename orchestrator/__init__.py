@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["load_ticket", "results", "run"]
+__all__ = ["export", "load_ticket", "results", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,9 @@
-"""Jackpot from Python: run a sweep, read its results, load a ticket."""
+"""Jackpot from Python: run a sweep, read its results, load or export a ticket."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,8 @@ from orchestrator.spec.models import Spec
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
 
+    from orchestrator.engine.ticket import LoadedTicket
     from orchestrator.spec.loading import Loaded
     from orchestrator.sweep.outcome import Outcome
 
@@ -73,37 +72,20 @@ def results(sweep: str | os.PathLike) -> pd.DataFrame:
     return read(find_sweep(sweep))
 
 
-@dataclass(frozen=True)
-class LoadedTicket:
-    """A ticket read from its file."""
-
-    masks: dict[str, torch.Tensor] = field(repr=False)
-    """Layer -> bool mask, True is kept."""
-    start: dict[str, torch.Tensor] = field(repr=False)
-    """State dict that the ticket is trained from."""
-    weights: dict[str, torch.Tensor] = field(repr=False)
-    """State dict of the trained ticket."""
-    provenance: dict[str, str]
-    """Trial, network, method, sparsity, seed, and the hashes of the stages that made it."""
-
-
 def load_ticket(path: str | os.PathLike) -> LoadedTicket:
     """Read a trial's ticket.safetensors (or a trial's folder that holds one). Raises FileNotFoundError, or
-    ValueError for a file that is no ticket."""
-    from safetensors import SafetensorError, safe_open
+    TicketError (a ValueError) for a file that is no ticket or is damaged."""
+    from orchestrator.engine.ticket import FILE, read_ticket
 
-    file = Path(path) / "ticket.safetensors" if Path(path).is_dir() else Path(path)
-    if not file.exists():
-        raise FileNotFoundError(f"{file}: no ticket here; a trial that is done keeps it as ticket.safetensors")
-    parts: dict[str, dict[str, torch.Tensor]] = {"mask": {}, "start": {}, "weight": {}}
-    try:
-        with safe_open(file, framework="pt") as tensors:
-            provenance = tensors.metadata() or {}
-            if provenance.get("format") != "jackpot-ticket-1":
-                raise ValueError(f"{file}: not a Jackpot ticket")
-            for name in tensors.keys():  # noqa: SIM118  not a dict
-                part, _, key = name.partition("/")
-                parts[part][key] = tensors.get_tensor(name)
-    except SafetensorError as error:
-        raise ValueError(f"{file}: not a safetensors file ({error})") from error
-    return LoadedTicket(parts["mask"], parts["start"], parts["weight"], provenance)
+    return read_ticket(Path(path) / FILE if Path(path).is_dir() else Path(path))
+
+
+def export(trial: str | os.PathLike, file: str | os.PathLike, **options: Any) -> Path:
+    """Write a trial's trained ticket into `file`, for programs without Jackpot: .safetensors, .onnx or .pt2
+    (torch.export). `trial`: its folder, SWEEP/TRIAL, the id of one in ./sweeps, or a ticket's file. `options`:
+    `format` ("onnx"), where the file's suffix does not say it; `with_normalisation`, for a program that takes uint8
+    pixels; `force`, to replace the file. Raises FolderError where there is no such trial, TicketError where it has no
+    ticket that can be used, ExportError where the file cannot be written."""
+    from orchestrator.engine.export import export_trial
+
+    return export_trial(trial, file, **options).path

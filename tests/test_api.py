@@ -8,19 +8,20 @@ import pytest
 import torch
 
 import orchestrator
-from orchestrator.api import LoadedTicket, results
+from orchestrator.api import results
 from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import FolderError
+from orchestrator.engine.ticket import LoadedTicket
 
 
 def test_what_it_offers_is_listed() -> None:
-    assert {"run", "results", "load_ticket"} <= set(dir(orchestrator))
+    assert {"run", "results", "load_ticket", "export"} <= set(dir(orchestrator))
     assert orchestrator.results is results
 
 
 def test_a_ticket_is_shown_without_its_tensors() -> None:
     weights = {"fc.weight": torch.zeros(2, 2)}
-    assert repr(LoadedTicket(weights, weights, weights, {"seed": "0"})) == "LoadedTicket(provenance={'seed': '0'})"
+    assert repr(LoadedTicket(weights, weights, weights, {"seed": 0}, {})) == "LoadedTicket(provenance={'seed': 0})"
 
 
 def test_results_of_a_sweep_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from orchestrator.cli import (
     doctor,
+    export,
     gc,
     logs,
     methods,
@@ -48,7 +49,7 @@ def _options(
     pass
 
 
-for verb in (run, validate, methods, ratios, status, logs, stop, gc, sync, ui, doctor, new, schema):
+for verb in (run, validate, methods, ratios, status, logs, stop, gc, sync, ui, export, doctor, new, schema):
     app.command(name=verb.__name__.rpartition(".")[2], epilog=verb.EXAMPLES)(verb.command)
 
 

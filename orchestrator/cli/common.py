@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -65,20 +64,10 @@ def open_sweep(sweep: str) -> SweepFolder:
 
 def find_trial(trial: str) -> tuple[SweepFolder, str]:
     """A trial, given as its folder, as SWEEP/TRIAL, or as the id of one in ./sweeps."""
-    from orchestrator.engine.folder import SweepFolder
+    from orchestrator.engine import folder
 
-    given = Path(trial)
-    if given.name == trial:  # an id alone: whichever sweep has it
-        candidates = sorted(Path("sweeps").glob(f"*/trials/{trial}"))
-    else:
-        in_sweep = given.parent / "trials" / given.name
-        candidates = [given, in_sweep, Path("sweeps") / in_sweep]
-    found = [path.absolute() for path in candidates if path.parent.name == "trials" and path.is_dir()]
-    if not found:
-        wrong(f"{trial}: no such trial; name its folder, or SWEEP/TRIAL (`jackpot status SWEEP --trials` lists them)")
-    if len(set(found)) > 1:
-        wrong(f"{trial}: in several sweeps; name one of: {', '.join(sorted({str(path) for path in found}))}")
-    return SweepFolder(found[0].parent.parent), found[0].name
+    with said():
+        return folder.find_trial(trial)
 
 
 def print_json(value: Any) -> None:

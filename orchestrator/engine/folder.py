@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import json
 import logging
 import os
@@ -35,6 +36,24 @@ def find_sweep(sweep: str | os.PathLike) -> SweepFolder:
     there = sorted(path.parent.name for path in Path("sweeps").glob("*/plan.json"))
     known = f"; in ./sweeps: {', '.join(there)}" if there else ""
     raise FolderError(f"{sweep}: no sweep here; name a sweep's folder, as `jackpot run` prints it{known}")
+
+
+def find_trial(trial: str | os.PathLike) -> tuple[SweepFolder, str]:
+    """A trial, given as its folder, as SWEEP/TRIAL, or as the id of one in ./sweeps. Raises FolderError."""
+    given = Path(trial)
+    if given.name == str(trial):  # an id alone: whichever sweep has it
+        candidates = sorted(Path("sweeps").glob(f"*/trials/{glob.escape(str(trial))}"))
+    else:
+        in_sweep = given.parent / "trials" / given.name
+        candidates = [given, in_sweep, Path("sweeps") / in_sweep]
+    found = sorted({path.absolute() for path in candidates if path.parent.name == "trials" and path.is_dir()})
+    if not found:
+        raise FolderError(
+            f"{trial}: no such trial; name its folder, or SWEEP/TRIAL (`jackpot status SWEEP --trials` lists them)"
+        )
+    if len(found) > 1:
+        raise FolderError(f"{trial}: in several sweeps; name one of: {', '.join(map(str, found))}")
+    return SweepFolder(found[0].parent.parent), found[0].name
 
 
 class SweepFolder:

@@ -197,7 +197,12 @@ def _locked(file: IO[str], path: Path) -> bool:
 
 def save(tensors: Tensors, path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write tensors as safetensors, from any device and memory format."""
+    # Through Python's own file, whose errors say what is wrong: safetensors' do not tell a full disk.
+    path.write_bytes(to_bytes(tensors, metadata))
+
+
+def to_bytes(tensors: Tensors, metadata: dict[str, str] | None = None) -> bytes:
+    """The content of a safetensors file with these tensors, from any device and memory format."""
     # Copies, because the format refuses tensors that are strided or that share memory.
     plain = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
-    # Through Python's own file, whose errors say what is wrong: safetensors' do not tell a full disk.
-    path.write_bytes(safetensors.torch.save(plain, metadata))
+    return safetensors.torch.save(plain, metadata)

@@ -11,7 +11,6 @@ import socket
 import time
 import traceback
 from collections.abc import Mapping
-from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,14 @@ import torch
 from methods import budget
 from methods.bench import Tensors
 from orchestrator.engine.bench import TrialBench
-from orchestrator.engine.files import replacing, write_sealed
+from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.macs import sparse_macs
 from orchestrator.engine.plan import Trial, model_label, plan_trial
 from orchestrator.engine.planning import Chain, follow, training_key
 from orchestrator.engine.setting import Setting
-from orchestrator.engine.store import save
 from orchestrator.engine.structures import latency_metrics
+from orchestrator.engine.ticket import LoadedTicket, provenance, structure, write_ticket
 from orchestrator.engine.train import Diverged, weights_of
 from orchestrator.engine.watch import Blocked, Stopped, Watch
 
@@ -57,7 +56,7 @@ def run_trial(
             )
         chain = follow(bench, trial.method)
         result |= _measure(bench, trial, chain, watch)
-        _write_ticket(sweep.trial(trial.id) / "ticket.safetensors", bench, trial, chain)
+        _write_ticket(sweep.trial(trial.id) / "ticket.safetensors", bench, chain, result)
         result["status"] = "done"
         log.info("tested: %s", ", ".join(f"{name} {value:.6g}" for name, value in result["metrics"].items()))
     except Stopped:
@@ -264,21 +263,9 @@ def _costs(bench: TrialBench, trial: Trial, watch: Watch) -> dict[str, float]:
     }
 
 
-def _write_ticket(path: Path, bench: TrialBench, trial: Trial, chain: Chain) -> None:
-    """The ticket as one file: "mask/LAYER", "start/PARAMETER" (weights to train from) and "weight/PARAMETER"
-    (weights trained), with where it comes from in the file's metadata."""
-    tensors = {f"mask/{name}": mask for name, mask in bench.value(chain.ticket.masks.key).items()}
-    for part, stage in (("start", chain.ticket.weights), ("weight", chain.trained)):
-        tensors |= {f"{part}/{name}": value for name, value in weights_of(bench.value(stage.key)).items()}
-    metadata = {
-        "format": "jackpot-ticket-1",
-        "trial": trial.id,
-        "key": chain.key,
-        "model": model_label(trial.model),
-        "method": trial.arm.label,
-        "sparsity": str(Decimal(trial.sparsity)),
-        "seed": str(trial.seed),
-        "stages": " ".join(request.key for request in chain.requests),
-    }
-    with replacing(path) as temporary:
-        save(tensors, temporary, metadata)
+def _write_ticket(path: Path, bench: TrialBench, chain: Chain, result: Mapping[str, Any]) -> None:
+    """Keep the ticket: its masks, the weights to train from and those trained, with where it comes from."""
+    masks = bench.value(chain.ticket.masks.key)
+    start, trained = (weights_of(bench.value(stage.key)) for stage in (chain.ticket.weights, chain.trained))
+    setting = bench.setting
+    write_ticket(path, LoadedTicket(masks, start, trained, provenance(result, setting), structure(setting)))

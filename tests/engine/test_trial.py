@@ -131,7 +131,7 @@ def test_a_tickets_file_holds_masks_start_and_trained_weights(make_spec: MakeSpe
         assert ticket.start[f"{name}.weight"][~mask].any(), "the start is as it was, not masked"
     assert ticket.provenance["trial"] == trial
     assert ticket.provenance["key"] == result["key"]
-    assert ticket.provenance["stages"].split() == [stage["key"] for stage in result["chain"]]
+    assert ticket.provenance["stages"] == [stage["key"] for stage in result["chain"]]
 
 
 @pytest.mark.parametrize("content", [b"", b"no ticket at all"])
