@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from methods.bench import Tensors
+from methods.bench import Stage, Tensors
 from methods.method import Method
 from orchestrator.engine import nets
 from orchestrator.engine.computing import checked_masks, computed
@@ -75,6 +75,14 @@ class TrialBench(PlanningBench):
             # two are enough: the weights and masks that the next stage starts from
             self._recent = dict(list(self._recent.items())[-1:]) | {key: found[0]}
         return self._recent[key]
+
+    def masks(self, masks: Stage, weights: Tensors) -> Tensors:
+        """Masks by layer name, checked to be in the shapes of these weights; of a layer that was removed there is
+        none. Raises ValueError where they are not."""
+        shapes = {layer.name: weights[layer.parameter].shape for layer in self.layers if layer.parameter in weights}
+        if masks.key == self._dense:
+            return {name: torch.ones(shape, dtype=torch.bool) for name, shape in shapes.items()}
+        return checked_masks(self.value(masks.key), shapes)
 
     def _ensure(self, request: Request) -> None:
         self._jobs[request.key] = request
@@ -169,12 +177,13 @@ class TrialBench(PlanningBench):
     def _train(self, request: Request) -> tuple[Tensors, dict]:
         before = self._cuts_before(request)
         start, *masks = request.inputs
-        kept = checked_masks(self.value(masks[0]), self.layers) if masks else {}
         weights = weights_of(self.value(start))
+        kept = self.masks(Stage(masks[0]), weights) if masks else {}
         if bad := [name for name, value in weights.items() if not torch.isfinite(value).all()]:
             raise ValueError(f"the weights to train from are not finite: {bad[0]!r} holds NaN or infinity")
         net = self.net(weights)
         images = len(self.setting.data.train.labels)
+        kept = {layer.parameter: kept[layer.name] for layer in self.layers if layer.name in kept}
         trainer = Trainer(net, self.batches, images, self.setting.spec.recipe, self.seed, request.start, kept)
         if before:
             trainer.restore(self.value(before[-1].key))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from methods.bench import Layer, Tensors, Workbench
+from methods.bench import Tensors, Workbench
 from orchestrator.engine.train import TRAINERS, weights_of
 
 
@@ -28,20 +28,18 @@ def computed(
     return tensors
 
 
-def checked_masks(masks: Tensors, layers: Iterable[Layer]) -> Tensors:
-    """A method's masks, by layer name, as a trainer takes them: by parameter name. Raises ValueError where they are
-    no masks of these layers."""
-    by_name = {layer.name: layer for layer in layers}
-    if unknown := [name for name in masks if name not in by_name]:
+def checked_masks(masks: Tensors, shapes: Mapping[str, torch.Size]) -> Tensors:
+    """A method's masks. Raises ValueError where they are not bool in these `shapes`, by layer name."""
+    if unknown := [name for name in masks if name not in shapes]:
         raise ValueError(f"the masks hold {unknown[0]!r}, which is no prunable layer of the network")
-    for name, layer in by_name.items():
+    for name, shape in shapes.items():
         found = masks.get(name)
-        if found is None or found.dtype != torch.bool or found.shape != layer.shape:
+        if found is None or found.dtype != torch.bool or found.shape != shape:
             raise ValueError(
                 f"the mask of layer {name!r} is {_described(found)}; expected bool of shape "
-                f"{tuple(layer.shape)}, True where the weight is kept"
+                f"{tuple(shape)}, True where the weight is kept"
             )
-    return {layer.parameter: masks[name] for name, layer in by_name.items()}
+    return masks
 
 
 class _Tools:

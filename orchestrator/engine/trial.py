@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import errno
 import importlib.metadata
 import logging
@@ -11,23 +10,18 @@ import socket
 import time
 import traceback
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from methods import budget
-from methods.bench import Tensors
 from orchestrator.engine.bench import TrialBench
 from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SweepFolder
-from orchestrator.engine.macs import sparse_macs
+from orchestrator.engine.metrics import costs, measured
 from orchestrator.engine.plan import Trial, model_label, plan_trial
-from orchestrator.engine.planning import Chain, follow, training_key
+from orchestrator.engine.planning import Chain, follow
 from orchestrator.engine.setting import Setting
-from orchestrator.engine.structures import latency_metrics
 from orchestrator.engine.ticket import LoadedTicket, provenance, structure, write_ticket
 from orchestrator.engine.train import Diverged, weights_of
 from orchestrator.engine.watch import Blocked, Stopped, Watch
@@ -55,7 +49,7 @@ def run_trial(
                 "run the same command again (from a new Python process)"
             )
         chain = follow(bench, trial.method)
-        result |= _measure(bench, trial, chain, watch)
+        result |= measured(bench, trial, chain)
         _write_ticket(sweep.trial(trial.id) / "ticket.safetensors", bench, chain, result)
         result["status"] = "done"
         log.info("tested: %s", ", ".join(f"{name} {value:.6g}" for name, value in result["metrics"].items()))
@@ -65,7 +59,7 @@ def run_trial(
         result |= {
             "status": "diverged",
             "error": {"type": "Diverged", "message": str(reason), "traceback": ""},
-            "metrics": _costs(bench, trial, watch) if bench else {},
+            "metrics": costs(bench, trial) if bench else {},
             "history": reason.record.get("history", []),
         }
     except Blocked as reason:
@@ -176,96 +170,8 @@ def _params(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _measure(bench: TrialBench, trial: Trial, chain: Chain, watch: Watch) -> dict[str, Any]:
-    """The metrics of a finished chain, layer by layer and in all. Raises AssertionError if the trained network
-    does not have the sparsity that was asked for."""
-    setting, layers = bench.setting, bench.layers
-    masks = bench.value(chain.ticket.masks.key)
-    kept = {layer.name: int(masks[layer.name].sum()) for layer in layers}
-    _check_sparsity(bench, trial, chain, masks, sum(kept.values()))
-    total, remaining = budget.total(layers), sum(kept.values())
-    parameters = sum(parameter.numel() for parameter in setting.skeleton.parameters())
-    dense, sparse = (
-        setting.macs.total,
-        sparse_macs(setting.macs, {n: k / w for n, k, w in _rows(layers, kept)}),
-    )
-    measured = bench.meta(chain.evaluated.key)
-    evaluated = bench.value(chain.evaluated.key)
-    history = bench.meta(chain.trained.key).get("history", [])
-    metrics = {
-        "accuracy/test": measured["test"]["accuracy"],
-        "loss/test": measured["test"]["loss"],
-        "sparsity/global": 1 - remaining / total,
-        # of the whole network: biases and normalisation count, on both sides
-        "compression_ratio": parameters / (parameters - total + remaining),
-        "macs": sparse,
-        "macs/dense": dense,
-        "macs/speedup": dense / max(1.0, sparse),
-        **_costs(bench, trial, watch),
-    }
-    records = bench.meta(chain.latency.key)["records"] if chain.latency else []
-    metrics |= latency_metrics(records)
-    if "validation" in measured:
-        metrics |= {
-            "accuracy/val": measured["validation"]["accuracy"],
-            "loss/val": measured["validation"]["loss"],
-        }
-    return {
-        "metrics": metrics,
-        "layers": [{"name": n, "weights": w, "kept": k, "keep_ratio": k / w} for n, k, w in _rows(layers, kept)],
-        "latency": records,
-        "collapsed": [name for name, count in kept.items() if count == 0],
-        "history": history,
-        "chain": [{"key": r.key, "kind": r.kind, "inputs": list(r.inputs), "steps": r.steps} for r in chain.requests],
-        "correct": base64.b64encode(np.packbits(evaluated["test/correct"].numpy()).tobytes()).decode(),
-    }
-
-
-def _rows(layers: tuple, kept: Mapping[str, int]) -> list[tuple[str, int, int]]:
-    return [(layer.name, kept[layer.name], layer.weights) for layer in layers]
-
-
-def _check_sparsity(bench: TrialBench, trial: Trial, chain: Chain, masks: Tensors, kept: int) -> None:
-    """Assert that the masks hold the budget (a `variant: reference` may keep a weight a layer less) and that
-    the trained network has no weight outside them."""
-    asked = budget.kept(budget.total(bench.layers), trial.sparsity)
-    slack = len(bench.layers) if trial.arm.options.get("variant") == "reference" else 0
-    if not asked - slack <= kept <= asked:
-        raise AssertionError(f"the ticket keeps {kept} weights where sparsity {trial.sparsity} keeps {asked}")
-    trained = weights_of(bench.value(chain.trained.key))
-    for layer in bench.layers:
-        if trained[layer.parameter][~masks[layer.name]].any():
-            raise AssertionError(f"removed weights of layer {layer.name!r} are not zero after training")
-
-
-def _costs(bench: TrialBench, trial: Trial, watch: Watch) -> dict[str, float]:
-    """Epochs and seconds of training: of the whole chain, as far as it came, and the epochs that are this trial's
-    own."""
-    store, per_epoch = bench.store, bench.setting.per_epoch
-    ends: dict[str, tuple[int, int]] = {}
-    for request in bench.requests.values():
-        if request.kind != "train":
-            continue
-        _, until = ends.get(request.run, (request.start, 0))
-        ends[request.run] = (request.start, max(until, request.until))
-    steps, own, seconds = 0, 0, 0.0
-    for run, (start, until) in ends.items():
-        last = store.meta(training_key(run, until)) or {}
-        steps += last.get("at", until) - start  # `at` where it diverged
-        seconds += last.get("seconds", 0.0)
-        for step in {*watch.cuts.get(run, []), until}:
-            meta = store.meta(training_key(run, step)) if step <= until else None
-            own += meta["steps"] if meta and meta.get("trial") == trial.id else 0
-    return {
-        "cost/epochs": float(Fraction(steps, per_epoch)),
-        "cost/epochs_new": float(Fraction(own, per_epoch)),
-        "cost/train_seconds": seconds,
-    }
-
-
 def _write_ticket(path: Path, bench: TrialBench, chain: Chain, result: Mapping[str, Any]) -> None:
     """Keep the ticket: its masks, the weights to train from and those trained, with where it comes from."""
-    masks = bench.value(chain.ticket.masks.key)
     start, trained = (weights_of(bench.value(stage.key)) for stage in (chain.ticket.weights, chain.trained))
-    setting = bench.setting
+    setting, masks = bench.setting, bench.masks(chain.ticket.masks, trained)
     write_ticket(path, LoadedTicket(masks, start, trained, provenance(result, setting), structure(setting)))
