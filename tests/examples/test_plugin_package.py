@@ -79,4 +79,4 @@ def test_it_runs_in_a_sweep(environment, tmp_path):
     assert result["status"] == "done"
     assert sum(layer["kept"] for layer in result["layers"]) == 23824 - round(0.9 * 23824)
     # a mended plugin is never answered from the store: its own source is in its stages' keys
-    assert [stage["kind"] for stage in result["chain"]] == ["initialise", "compute", "train", "evaluate"]
+    assert [stage["kind"] for stage in result["chain"]] == ["initialise", "compute", "train", "evaluate", "latency"]
