@@ -90,7 +90,9 @@ def ticket_file(trial: str | os.PathLike) -> Path:
     result, path = folder.result(name), folder.trial(name) / FILE
     if result is None:
         driver = folder.driver()
-        state = f"its sweep is still running ({driver})" if driver else f"run `jackpot status {folder.path}`"
+        state = (
+            f"its sweep is still running ({driver})" if driver else f"`jackpot status {folder.path}` says how far it is"
+        )
         raise TicketError(f"{name}: has no result yet, so no ticket; {state}")
     if result["status"] != "done":
         raise TicketError(
