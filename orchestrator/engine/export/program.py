@@ -16,7 +16,8 @@ from torch import nn
 from orchestrator.engine.seeds import generator
 
 TOLERANCE = 1e-5
-"""By how much a program's logits may differ from the network's, absolutely and relatively."""
+"""By how much a program's logits may differ from the network's: absolutely, and relatively where they are above 1,
+because float32 holds no more."""
 
 
 class ExportError(ValueError):
