@@ -8,6 +8,7 @@ checksum: a stage that fails it is set aside under corrupt/ and computed anew.
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import shutil
@@ -202,7 +203,16 @@ def save(tensors: Tensors, path: Path, metadata: dict[str, str] | None = None) -
 
 
 def to_bytes(tensors: Tensors, metadata: dict[str, str] | None = None) -> bytes:
-    """The content of a safetensors file with these tensors, from any device and memory format."""
+    """The content of a safetensors file with these tensors, from any device and memory format: the same bytes for the
+    same tensors and metadata."""
     # Copies, because the format refuses tensors that are strided or that share memory.
     plain = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
-    return safetensors.torch.save(plain, metadata)
+    content = safetensors.torch.save(plain)
+    if not metadata:
+        return content
+    # not through safetensors, which writes metadata in an order that is another each time
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = {"__metadata__": metadata, **json.loads(content[8:end])}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format's own padding, which aligns the tensors
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[end:]))

@@ -62,7 +62,7 @@ class LoadedTicket:
         except ModelError as error:
             raise TicketError("; ".join(message for _, message in error.problems)) from error
         except (RuntimeError, ValueError) as error:
-            raise TicketError(f"the weights do not fit the network: {error}") from error
+            raise TicketError(f"the weights do not fit the network: {' '.join(str(error).split())}") from error
         return net.eval()
 
     def dense_network(self) -> nn.Module:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,7 +16,8 @@ from torch import nn
 from orchestrator.engine.seeds import generator
 
 TOLERANCE = 1e-5
-"""By how much a program's logits may differ from the network's, absolutely and relatively."""
+"""By how much a program's logits may differ from the network's: absolutely, and relatively where they are above 1,
+because float32 holds no more."""
 
 
 class ExportError(ValueError):
@@ -45,8 +49,7 @@ def trace(net: nn.Module, shape: tuple[int, int, int], dtype: torch.dtype) -> to
     drawn = torch.randn(3, *shape, generator=generator(0, "export"))
     images = drawn if dtype.is_floating_point else (drawn * 64 + 128).clamp(0, 255).to(dtype)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             program = torch.export.export(net, (images[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
             run = program.module()
             for some in (images, images[:1]):
@@ -75,8 +78,7 @@ def to_onnx(program: torch.export.ExportedProgram, texts: Mapping[str, str]) -> 
     ExportError where ONNX has no operator for what the network does, or no room for its weights."""
     images = program.example_inputs[0]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             made: Any = torch.onnx.export(
                 program,
                 images,
@@ -96,6 +98,23 @@ def to_onnx(program: torch.export.ExportedProgram, texts: Mapping[str, str]) -> 
             f"cannot be written as ONNX ({type(error).__name__}: {_first_line(error)}); export it as .pt2 or "
             ".safetensors"
         ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch's exporters print and warn of: what matters of it comes as an error."""
+    before = logging.root.manager.disable
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(before)
 
 
 def _first_line(error: BaseException) -> str:

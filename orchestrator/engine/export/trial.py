@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from methods.bench import Tensors
+from orchestrator.engine.export.description import describe
 from orchestrator.engine.export.program import ExportError, FromPixels, to_onnx, to_pt2, trace
-from orchestrator.engine.export.structure import structure_of
 from orchestrator.engine.files import replacing
 from orchestrator.engine.folder import find_trial
 from orchestrator.engine.nets import ModelError, source_of
@@ -57,7 +58,7 @@ def export_ticket(ticket: LoadedTicket, path: Path, format: str, with_normalisat
     ticket = with_zeros_removed(ticket)
     _warn_of_changed_source(ticket)
     net = ticket.network()
-    structure = structure_of(ticket, ticket.dense_network(), net)
+    structure = describe(ticket, ticket.dense_network(), net)
     structure["input"] = {
         **structure["input"],
         "dtype": "uint8" if with_normalisation else "float32",
@@ -68,17 +69,23 @@ def export_ticket(ticket: LoadedTicket, path: Path, format: str, with_normalisat
         masks = {f"mask/{layer}": mask for layer, mask in ticket.masks.items()}
         content = to_bytes(ticket.weights | masks, {"format": "pt", **texts})
     else:
-        given = ticket.structure["input"]
-        if with_normalisation:
-            net = FromPixels(net, given["mean"], given["std"]).eval()
-        program = trace(net, tuple(given["shape"]), torch.uint8 if with_normalisation else torch.float32)
-        content = {"onnx": to_onnx, "pt2": to_pt2}[format](program, texts)
+        content = _program(ticket, net, format, with_normalisation, texts)
     try:
         with replacing(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
         raise ExportError(f"{path}: cannot be written ({error.strerror}); nothing was left half written") from error
     return Exported(path, format, ticket, with_normalisation)
+
+
+def _program(
+    ticket: LoadedTicket, net: nn.Module, format: str, with_normalisation: bool, texts: dict[str, str]
+) -> bytes:
+    given, dtype = ticket.structure["input"], torch.float32
+    if with_normalisation:
+        net, dtype = FromPixels(net, given["mean"], given["std"]).eval(), torch.uint8
+    program = trace(net, tuple(given["shape"]), dtype)
+    return to_onnx(program, texts) if format == "onnx" else to_pt2(program, texts)
 
 
 def ticket_file(trial: str | os.PathLike) -> Path:
@@ -90,8 +97,10 @@ def ticket_file(trial: str | os.PathLike) -> Path:
     result, path = folder.result(name), folder.trial(name) / FILE
     if result is None:
         driver = folder.driver()
-        state = f"its sweep is still running ({driver})" if driver else f"run `jackpot status {folder.path}`"
-        raise TicketError(f"{name}: has no result yet, so no ticket; {state}")
+        running = f"its sweep is running ({driver}), " if driver else ""
+        raise TicketError(
+            f"{name}: has no result yet, so no ticket; {running}`jackpot status {folder.path}` says how far it is"
+        )
     if result["status"] != "done":
         raise TicketError(
             f"{name}: has no ticket, it is {result['status']}: {why(result) or 'no reason was kept'}; "
@@ -111,7 +120,7 @@ def with_zeros_removed(ticket: LoadedTicket) -> LoadedTicket:
         if name not in weights or weights[name].shape != mask.shape:
             raise TicketError(f"the mask of layer {layer!r} {tuple(mask.shape)} does not fit the ticket's weights")
         weights[name] = weights[name].masked_fill(~mask, 0)
-    return LoadedTicket(ticket.masks, ticket.start, weights, ticket.provenance, ticket.structure)
+    return replace(ticket, weights=weights)
 
 
 def _format(path: Path, asked: str | None, with_normalisation: bool) -> str:

@@ -9,7 +9,7 @@ from torch import nn
 from orchestrator.engine.ticket import LoadedTicket
 
 
-def structure_of(ticket: LoadedTicket, dense: nn.Module, net: nn.Module) -> dict[str, Any]:
+def describe(ticket: LoadedTicket, dense: nn.Module, net: nn.Module) -> dict[str, Any]:
     """The ticket's structure (network, input, classes), with `layers`: name, kind, shape of the weight (or null) and
     configuration of every module that computes something, in module order; and `identity`: the names of the modules
     of the dense network that the ticket has none of, in whose place stands the identity."""
