@@ -38,6 +38,7 @@ def run(
     `options`: `only`, one method to run; `hours`, after which to stop; `address` of a Ray cluster; `console`, a
     rich Console to show progress on. Raises SpecError with all that is wrong with the spec, FolderError where its
     folder cannot be used, ClusterError where the cluster cannot."""
+    from orchestrator.report.page import write_report
     from orchestrator.spec.loading import load
     from orchestrator.spec.problems import SpecError
     from orchestrator.sweep.run import run_sweep
@@ -45,7 +46,8 @@ def run(
     loaded = load(spec, overrides)
     if lines := faults(loaded):
         raise SpecError(lines)
-    return run_sweep(loaded.require(), folder_for(loaded.require(), out), **options)
+    spec = loaded.require()
+    return run_sweep(spec, folder_for(spec, out), report=lambda folder: write_report([folder]), **options)
 
 
 def faults(loaded: Loaded) -> list[str]:

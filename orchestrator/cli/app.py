@@ -15,6 +15,7 @@ from orchestrator.cli import (
     methods,
     new,
     ratios,
+    report,
     run,
     schema,
     status,
@@ -49,7 +50,7 @@ def _options(
     pass
 
 
-for verb in (run, validate, methods, ratios, status, logs, stop, gc, sync, ui, export, doctor, new, schema):
+for verb in (run, validate, methods, ratios, status, logs, report, stop, gc, sync, ui, export, doctor, new, schema):
     app.command(name=verb.__name__.rpartition(".")[2], epilog=verb.EXAMPLES)(verb.command)
 
 

@@ -63,7 +63,8 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
     from rich.console import Console
 
     from orchestrator.api import folder_for, run
-    from orchestrator.engine.results import BAD, results, why
+    from orchestrator.engine.results import BAD, why
+    from orchestrator.report.page import FILE, read
     from orchestrator.report.table import accuracy_tables
     from orchestrator.spec.models import Spec
     from orchestrator.sweep.outcome import resume_hint
@@ -73,11 +74,13 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
     console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS)
     folder = folder_for(spec, out)
     outcome = run(spec, out=out, only=only, hours=hours, address=address, console=Console(stderr=True), leave=True)
-    for title, table in accuracy_tables(results(folder)):
+    for title, table in accuracy_tables(read(folder).results):
         print(title, flush=True)
         console.print(table)
     where = os.path.relpath(folder.path)
     print(f"results: {where}/results.csv, a folder a trial in {where}/trials")
+    if (folder.path / FILE).exists() and not outcome.interrupted:
+        print(f"report:  {where}/{FILE}")
     if spec.tracking.enabled:
         print(f"browse:  jackpot ui {where}")
     if outcome.tracking:

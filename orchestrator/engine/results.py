@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ def planned_results(folder: SweepFolder) -> list[tuple[str, dict[str, Any] | Non
     return sorted(rows, key=lambda row: row[0])
 
 
-def why(result: dict[str, Any]) -> str:
+def why(result: Mapping[str, Any]) -> str:
     """In a line, why a trial has no ticket; nothing for one that has."""
     if result["blocked_by"]:
         return f"blocked by {result['blocked_by']}"

@@ -41,8 +41,8 @@ def encode(weights: Tensors, masks: Tensors) -> bytes:
     - NAME/counts and NAME/columns: compressed sparse rows of the weight as a matrix (first dimension x all others):
       how many weights each row keeps and their columns, both in the smallest unsigned integer that holds them.
 
-    The file's metadata holds the shape of each such weight, as JSON under "shapes". A weight that is smaller with all its values stays as it
-    is, and so does what has no mask. Raises ValueError where a mask does not fit its weight."""
+    The file's metadata holds the shape of each such weight, as JSON under "shapes". A weight that is smaller with all
+    its values stays as it is, and so does what has no mask. Raises ValueError where a mask does not fit its weight."""
     parts: Tensors = dict(weights)
     shapes: dict[str, list[int]] = {}
     for layer, mask in masks.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,11 @@ def run_sweep(
     hours: float | None = None,
     console: Console | None = None,
     leave: bool = False,
+    report: Callable[[SweepFolder], object] = lambda folder: None,
 ) -> Outcome:
     """Run or resume a sweep in its folder. Ctrl-C stops it and it returns, once its workers have kept their
-    checkpoints; with `leave`, as for a command, the process ends where they take longer than a few seconds. Raises
+    checkpoints; with `leave`, as for a command, the process ends where they take longer than a few seconds. `report`
+    writes the sweep's page at the end, unless it was told to stop. Raises
     SpecError, FolderError, DataError, ModelError or ClusterError before anything is run where that cannot work."""
     from orchestrator.tracking import Follower
 
@@ -73,12 +76,21 @@ def run_sweep(
             outcome = Outcome(folder.path, plan, statuses, driver.stopped, driver.interrupted)
             try:
                 write_csv(folder)
+                if not driver.interrupted:
+                    _report(folder, report, driver)
             finally:
                 if follower:
                     outcome.tracking = follower.close(driver.patience(), run_status(folder))
         if spec.keep == "tickets" and outcome.exit_code == 0:
             collect(folder)
     return outcome
+
+
+def _report(folder: SweepFolder, report: Callable[[SweepFolder], object], driver: Driver) -> None:
+    try:
+        report(folder)
+    except Exception as error:  # whatever is wrong with the page, the results stand
+        driver.progress.say(f"report.html is not up to date ({error}); `jackpot report {folder.path}` writes it")
 
 
 def _refuse_another(folder: SweepFolder, spec: Spec) -> None:

@@ -88,7 +88,7 @@ class Tracker:
                 report.failed[trial] = reason(error)
         if status:
             self._window.set_status(status)
-        for name in ("spec.yaml", "results.csv"):
+        for name in ("spec.yaml", "results.csv", "report.html"):
             if (self.folder / name).exists():
                 self._window.attach(self.folder / name)
 

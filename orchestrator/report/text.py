@@ -1,0 +1,72 @@
+"""The accuracy table and its verdicts as Markdown and LaTeX, to paste into a page or a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from orchestrator.report.cells import Network, Result, accuracy, networks, removed
+from orchestrator.report.verdicts import comparisons, sentence
+
+_NOTE = "Test accuracy in %: mean ± half of the 95 % t interval over seeds (number of seeds)."
+_TESTS = "Verdicts: paired t tests over seeds, Holm's correction over all pairs of methods at a sparsity."
+
+
+def markdown(results: Iterable[Result]) -> str:
+    """A table for each network, and a line for each sparsity."""
+    parts = []
+    for network in networks(results):
+        rows = _rows(network, _plain)
+        lines = [_line(rows[0]), _line(["---", *["---:"] * (len(rows[0]) - 1)]), *map(_line, rows[1:])]
+        said = [f"- {_plain(head)}: {_plain(text)}" for head, text in _verdicts(network)]
+        parts.append("\n".join([f"### {_plain(network.model)}", "", *lines, "", _NOTE, *said]))
+    return "\n\n".join([*parts, _TESTS]) + "\n"
+
+
+def latex(results: Iterable[Result]) -> str:
+    """A `tabular` of booktabs' rules for each network, its verdicts as comments."""
+    parts = []
+    for network in networks(results):
+        head, *rows = _rows(network, _escaped, "$\\pm$")
+        lines = [
+            f"% {_escaped(network.model)}. {_NOTE.replace('±', '+-')}",
+            f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+            "\\toprule",
+            " & ".join(head) + " \\\\",
+            "\\midrule",
+            *(" & ".join(row) + " \\\\" for row in rows),
+            "\\bottomrule",
+            "\\end{tabular}",
+        ]
+        parts.append("\n".join([*lines, *(f"% {head}: {_one_line(text)}" for head, text in _verdicts(network))]))
+    return "\n\n".join([*parts, f"% {_TESTS}"]) + "\n"
+
+
+def _rows(network: Network, escape: Callable[[str], str], plus_minus: str = "±") -> list[list[str]]:
+    cells = [
+        [escape(label), *(accuracy(network.at(label, sparsity), plus_minus) for sparsity in network.sparsities)]
+        for label in network.labels
+    ]
+    return [["method", *(escape(removed(sparsity)) for sparsity in network.sparsities)], *cells]
+
+
+def _verdicts(network: Network) -> list[tuple[str, str]]:
+    return [(removed(s), sentence(comparisons(network, s))) for s in network.sparsities if s > 0]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown takes for nothing else."""
+    return "".join(f"\\{char}" if char in "\\`*_{}[]<>#|" else char for char in _one_line(text))
+
+
+def _escaped(text: str) -> str:
+    """Text that LaTeX takes for nothing else."""
+    special = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
+    return "".join(special.get(char, f"\\{char}" if char in "&%$#_{}" else char) for char in _one_line(text))

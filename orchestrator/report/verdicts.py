@@ -1,0 +1,88 @@
+"""Which method is best, and whether that can be told from chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from orchestrator.report.cells import Network
+from orchestrator.report.statistics import LEVEL, Difference, holm, paired
+
+METRIC = "accuracy/test"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two methods at one sparsity of one network: percentage points of test accuracy."""
+
+    better: str
+    """The one with the higher mean."""
+    other: str
+    sparsity: float
+    difference: Difference
+    adjusted: float | None = None
+    """Holm's p value over all comparisons of its family; None where the test says nothing."""
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        found = self.difference.estimate
+        if found is None:
+            return "no seed in common: nothing can be concluded"
+        if found.seeds == 1:
+            return "one seed: nothing can be concluded"
+        if self.difference.p is None:
+            return "the same difference for every seed: no interval can be had"
+        return "differs" if self.adjusted is not None and self.adjusted < LEVEL else "not told apart"
+
+
+def comparisons(network: Network, sparsity: float) -> list[Comparison]:
+    """The best method at a sparsity against every other, best first. The family that Holm's correction covers is all
+    pairs at that sparsity, because the best one was chosen by these very numbers."""
+    values = {label: network.at(label, sparsity).values(METRIC, 100) for label in network.labels}
+    means = {label: sum(own.values()) / len(own) for label, own in values.items() if own}
+    ranked = sorted(means, key=lambda label: -means[label])
+    pairs = [
+        Comparison(better, other, sparsity, paired(values[better], values[other]))
+        for better, other in combinations(ranked, 2)
+    ]
+    return [pair for pair in _corrected(pairs) if pair.better == ranked[0]]
+
+
+def against_dense(network: Network) -> list[Comparison]:
+    """The dense network against every ticket type at every sparsity; Holm's correction covers all of them. Empty
+    where no method's trials are at sparsity 0."""
+    whole = [label for label in network.labels if (label, 0.0) in network.cells]
+    if not whole:
+        return []
+    dense = network.at(whole[0], 0.0).values(METRIC, 100)
+    pairs = [
+        Comparison(whole[0], label, sparsity, paired(dense, network.at(label, sparsity).values(METRIC, 100)))
+        for label in network.labels
+        for sparsity in network.sparsities
+        if sparsity > 0 and network.at(label, sparsity).values(METRIC)
+    ]
+    return _corrected(pairs)
+
+
+def _corrected(pairs: list[Comparison]) -> list[Comparison]:
+    tested = [i for i, pair in enumerate(pairs) if pair.difference.p is not None]
+    adjusted = holm([p for pair in pairs if (p := pair.difference.p) is not None])
+    by_place = dict(zip(tested, adjusted, strict=True))
+    return [replace(pair, adjusted=by_place.get(i)) for i, pair in enumerate(pairs)]
+
+
+def sentence(pairs: list[Comparison]) -> str:
+    """What the comparisons at one sparsity amount to."""
+    if not pairs:
+        return "one method alone: nothing to compare"
+    best = pairs[0].better
+    apart = [pair.other for pair in pairs if pair.verdict == "differs"]
+    unknown = {pair.verdict for pair in pairs if "nothing can be concluded" in pair.verdict}
+    if len(unknown) == 1 and all("nothing can be concluded" in pair.verdict for pair in pairs):
+        return f"{best} has the highest mean; {unknown.pop()}"
+    if len(apart) == len(pairs):
+        return f"{best} is best: ahead of every other method"
+    others = ", ".join(pair.other for pair in pairs if pair.other not in apart)
+    ahead = f"ahead of {', '.join(apart)}; " if apart else ""
+    return f"{best} has the highest mean; {ahead}not told apart from {others}"

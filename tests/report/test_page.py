@@ -1,0 +1,132 @@
+"""report.html: what stands in it, and that a browser without a network shows it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from reports import record, result, sweep
+
+from orchestrator.engine.files import write_sealed
+from orchestrator.engine.folder import FolderError, SweepFolder
+from orchestrator.report.page import write_report
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+EVIL = "</script><script>alert(1)</script>"
+
+
+def folder_of(path: Path, results: list[dict], missing: list[str] = []) -> SweepFolder:  # noqa: B006
+    for each in results:
+        write_sealed(path / "trials" / each["trial"].replace("/", "-") / "result.json", each)
+    ids = [each["trial"].replace("/", "-") for each in results]
+    write_sealed(path / "plan.json", {"planned": [{"trial": trial, "key": "k"} for trial in ids + missing]})
+    (path / "spec.yaml").write_text("name: made-up  # <spec>\n")
+    return SweepFolder(path)
+
+
+@pytest.fixture
+def made_up(tmp_path: Path) -> SweepFolder:
+    rows = sweep({("dense", 0.0): [0.99, 0.98], ("good", 0.9): [0.9, 0.91], ("poor", 0.9): [0.5, None]})
+    narrow = record(structure="t" * 64, ms=1.0, speedup=2.0, interval=[1.9, 2.1], noisy=True)
+    failed = record(batch=64, error="OutOfMemoryError: too much")
+    rows.append(result("narrow", 0.9, 0, 0.8, latency=[narrow, failed], collapsed=["conv"]))
+    rows.append(result(EVIL, 0.9, 0, 0.7, error={"type": "E", "message": EVIL, "traceback": ""}, status="failed"))
+    return folder_of(tmp_path / "made-up", rows, missing=["net_left_s0.9_seed0"])
+
+
+def words(path: Path) -> str:
+    """The page without scripts and tags."""
+    text = re.sub(r"<script.*?</script>", "", path.read_text(), flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]*>", " ", text).split())
+
+
+def test_the_page_says_what_came_out(made_up: SweepFolder) -> None:
+    shown = words(write_report([made_up]))
+    for part in (
+        "9 trials: 1 diverged, 6 done, 1 failed, 1 not run",
+        "90.50 ± 6.35 (2)",
+        "50.00 (1) 1 diverged",
+        "good has the highest mean",
+        "one seed: nothing can be concluded",
+        "net_poor_s0.9_seed1 diverged Diverged: the loss is not finite",
+        "2.000 (1.900 to 2.100)",
+        "noisy a processor, 1 threads, float32, channels_last, torch 2 eager",
+        "OutOfMemoryError: too much",
+        "layers that keep no weight net_narrow_s0.9_seed0 conv",
+        "net_left_s0.9_seed0",
+        "name: made-up # &lt;spec&gt;",
+    ):
+        assert part in shown, part
+
+
+def test_nothing_of_a_user_is_taken_for_html_and_nothing_is_fetched(made_up: SweepFolder) -> None:
+    text = write_report([made_up]).read_text()
+    assert "alert(1)</script>" not in text
+    assert "alert(1)&lt;/script&gt;" in text
+    assert not re.findall(r"""(?:src|href)\s*=|url\(|@import""", text.replace("spec.yaml", ""))
+
+
+def test_one_seed_is_said_to_prove_nothing(tmp_path: Path) -> None:
+    rows = sweep({("dense", 0.0): [0.99], ("a", 0.9): [0.9], ("b", 0.9): [0.1]})
+    shown = words(write_report([folder_of(tmp_path, rows)]))
+    assert "a has the highest mean; one seed: nothing can be concluded" in shown
+    assert "differs" not in shown
+
+
+def test_a_sweep_without_results_has_a_page(tmp_path: Path) -> None:
+    assert "1 trials: 1 not run" in words(write_report([folder_of(tmp_path, [], ["net_a"])]))
+    with pytest.raises(FolderError, match="no sweep here"):
+        write_report([SweepFolder(tmp_path / "nowhere")])
+
+
+def test_older_results_without_latency(tmp_path: Path) -> None:
+    rows = [result("a", 0.9, seed, 0.9, latency=[], metrics={"accuracy/test": 0.9}) for seed in (0, 1)]
+    shown = words(write_report([folder_of(tmp_path, rows)]))
+    assert "90.00 ± 0.00 (2)" in shown
+    assert "Measured latency" not in shown
+
+
+def test_several_sweeps_in_one_page(made_up: SweepFolder, tmp_path: Path) -> None:
+    other = folder_of(tmp_path / "other", sweep({("dense", 0.0): [0.5]}))
+    path = write_report([made_up, other], tmp_path / "both.html")
+    shown = words(path)
+    assert path == tmp_path / "both.html"
+    assert shown.index("Jackpot: made-up, other") < shown.index("90.50 ± 6.35 (2)") < shown.index("50.00 (1)", 3000)
+
+
+@pytest.mark.slow
+def test_a_browser_draws_it_without_a_network(made_up: SweepFolder) -> None:
+    if not shutil.which(CHROMIUM):
+        if os.environ.get("JACKPOT_REQUIRE_SYSTEM"):
+            pytest.fail(f"{CHROMIUM} is not there: install Debian's package chromium")
+        pytest.skip(f"{CHROMIUM} is not there (Debian's package chromium)")
+    from playwright.sync_api import sync_playwright
+
+    page_file = write_report([made_up])
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        said: list[str] = []
+        for width in (1280, 390):
+            page = browser.new_context(offline=True, viewport={"width": width, "height": 900}).new_page()
+            page.on("console", lambda message: said.append(message.text))
+            page.on("pageerror", lambda error: said.append(str(error)))
+            page.on("request", lambda request: said.append(request.url) if "made-up" not in request.url else None)
+            page.goto(page_file.as_uri())
+            places = page.locator(".plot").count()
+            assert places >= 4
+            page.wait_for_function(f"document.querySelectorAll('.plot .main-svg .cartesianlayer').length >= {places}")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page itself does not scroll"
+        browser.close()
+    assert said == []
