@@ -13,9 +13,10 @@ import pytest
 from image_folders import folder_spec, save
 from PIL import Image
 
-from orchestrator.engine.data import DataError, load_data
+from orchestrator.engine.data import DataError, image_files, load_data
 from orchestrator.engine.data import cache as cache_module
-from orchestrator.engine.data.image_folder import EXTENSIONS, load_image_folder
+from orchestrator.engine.data.image_files import EXTENSIONS
+from orchestrator.engine.data.image_folder import load_image_folder
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -121,7 +122,7 @@ def test_the_split_changes_the_fingerprint(root: Path, options: dict[str, Any]) 
 
 def test_images_are_decoded_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_image_folder(folder_spec(root))
-    monkeypatch.setattr(cache_module, "decode", None)
+    monkeypatch.setattr(image_files, "decode", None)
     again = load_image_folder(folder_spec(root))
     assert again.fingerprint == first.fingerprint
     assert np.array_equal(again.train.images, first.train.images)
@@ -175,8 +176,8 @@ def test_a_damaged_cache_is_set_aside_with_a_warning_and_made_anew(
 
 def _load_in_another_process(root: str, results: Any) -> None:
     decoded = []
-    plain = cache_module.decode
-    cache_module.decode = lambda *arguments: decoded.append(1) or plain(*arguments)  # type: ignore[func-returns-value]
+    plain = image_files.decode
+    image_files.decode = lambda *arguments: decoded.append(1) or plain(*arguments)  # type: ignore[func-returns-value]
     data = load_image_folder(folder_spec(Path(root)))
     results.put((data.fingerprint, len(decoded)))
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from methods.step import Step
 from orchestrator.spec import Spec, SpecError, arms, dump, load, ready, template
-from orchestrator.spec.models import Digits, ImageFolder
+from orchestrator.spec.data import DATA_SETS, Digits, ImageFolder
 from orchestrator.spec.problems import Problem
 
 SOURCE: dict[str, Any] = {
@@ -164,7 +164,11 @@ def test_the_starter_loads_and_names_every_key(tmp_path: Path) -> None:
     path.write_text(template())
     assert load(path).report() == []
     words = {line.strip().lstrip("# ").partition(":")[0] for line in template().splitlines()}
-    assert keys(Spec) | keys(Digits) | keys(ImageFolder) | {"weights"} <= words
+    assert keys(Spec) | set().union(*map(keys, DATA_SETS.values())) | {"weights"} <= words | {
+        "classes",
+        "train",
+        "seed",
+    }
 
 
 def test_the_commented_keys_of_the_starter_are_right(tmp_path: Path) -> None:

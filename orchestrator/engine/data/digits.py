@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.engine.data.dataset import DataSet, Split, array_digest, hold_out, moments
-from orchestrator.spec.models import Digits
+from orchestrator.spec.data import Digits
 
 
 def load_digits(data: Digits) -> DataSet:
