@@ -54,6 +54,16 @@ def test_an_image_of_another_size_is_named_with_both_sizes(root: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("kind", "mode"), [(np.uint16, "I;16"), (np.float32, "F")])
+def test_images_of_more_than_8_bits_are_named_instead_of_clipped(root: Path, kind: Any, mode: str) -> None:
+    for name in ("cat", "dog"):
+        save(root / "train" / name / "9.tif", np.full((5, 6), 200, kind))
+    assert problems(root) == [
+        f"2 images have 16 or 32 bits a channel, which RGB would clip: {root}/train/cat/9.tif ({mode}); "
+        f"{root}/train/dog/9.tif ({mode}); scale them to 8 bits"
+    ]
+
+
 def test_unreadable_images_are_counted_and_five_are_named(root: Path) -> None:
     for split, name, i in [("test", "cat", 0), ("test", "cat", 1), *(("train", "dog", i) for i in range(4))]:
         (root / split / name / f"{i}.png").write_bytes(b"no image at all")

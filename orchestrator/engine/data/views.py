@@ -28,7 +28,7 @@ def class_block(data: DataSet, block: int, of: int) -> DataSet:
     classes = len(data.classes)
     if classes % of or classes // of < 2:
         raise DataError(
-            f"{classes} classes do not make {of} equal blocks of two or more; choose a number that divides {classes}"
+            f"{classes} classes do not make {of} equal blocks of two or more; choose another number of blocks"
         )
     if not 0 <= block < of:
         raise DataError(f"there is no block {block} of {of}; blocks are counted from 0")
