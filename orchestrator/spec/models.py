@@ -10,10 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from methods.step import Step
-from orchestrator.spec.data import Data, Digits, ImageFolder
+from orchestrator.spec.data import Data
 from orchestrator.spec.section import Scalar, Section, Written
-
-__all__ = ["Data", "Digits", "ImageFolder", "Scalar", "Section", "Written"]
 
 
 class Model(BaseModel):

@@ -12,7 +12,7 @@ from sklearn import datasets
 from orchestrator.engine.data import DataError, DataSet, Split, load_data
 from orchestrator.engine.data.dataset import hold_out, moments
 from orchestrator.engine.data.digits import load_digits
-from orchestrator.spec.models import Digits
+from orchestrator.spec.data import Digits
 
 
 def test_the_images_are_scikit_learns_spread_over_a_byte() -> None:

@@ -112,6 +112,9 @@ SPECS = [
           "prunable": {"exclude": ("fc", "null", "1_0")}, "sparsities": [0.000000000001, 0.123456789012],
           "methods": [{"name": "lottery", "fraction": [0.2, 1e-05], "rewind_to": ["1ep", "10it"]}],
           "recipe": {"epochs": 1, "lr": 1e-7, "schedule": {"warmup": "0.50ep"}}}).require(),
+    *(load({**SOURCE, "name": f"data-{i}", "data": data}).require() for i, data in enumerate([
+        "cifar100", {"name": "fake", "shape": [1, 8, 8]}, {"name": "imagenet", "root": "x", "mean": None},
+        {"name": "mine:load", "count": 3, "kind": "1e-4", "std": [0.5]}])),
 ]  # fmt: skip
 
 

@@ -7,14 +7,14 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from orchestrator.engine.data.cache import cached, locked
+from orchestrator.engine.data.cache import cache_folder, cached, locked
 from orchestrator.engine.data.dataset import (
     DataError,
     DataSet,
@@ -119,8 +119,9 @@ def find(data: Cifar, layout: Layout) -> Path:
     why = "the spec says `download: false`"
     if not folder.exists() and data.download:
         try:
-            root.mkdir(parents=True, exist_ok=True)
-            with locked(root / f".{layout.folder}.lock"):
+            lock = cache_folder() / f"{digest(str(folder))[:32]}.lock"
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            with locked(lock):
                 if not folder.exists():
                     download(layout, root)
         except (OSError, RuntimeError) as error:
@@ -147,6 +148,8 @@ def download(layout: Layout, root: Path) -> None:
     from torchvision.datasets.utils import download_and_extract_archive
 
     reference = getattr(datasets, layout.reference)
+    there = root.exists()
+    root.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{layout.folder}.", dir=root))
     try:
         with _patience():
@@ -156,6 +159,9 @@ def download(layout: Layout, root: Path) -> None:
         os.replace(temporary / layout.folder, root / layout.folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if not there:
+            with suppress(OSError):  # it holds something now
+                root.rmdir()
 
 
 @contextmanager
