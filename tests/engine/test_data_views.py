@@ -198,6 +198,12 @@ def test_every_view_has_a_fingerprint_of_its_own_that_stays(data: DataSet) -> No
     assert {name: view(data).fingerprint for name, view in VIEWS.items()} == first
 
 
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_a_view_of_other_images_has_another_fingerprint(data: DataSet, view: Callable[[DataSet], DataSet]) -> None:
+    other = dataclasses.replace(data, content="another")
+    assert view(other).fingerprint != view(data).fingerprint
+
+
 def test_views_of_views_keep_to_the_images_they_were_given(data: DataSet) -> None:
     block = class_block(permuted_pixels(data, 3), 1, 2)
     row = int(block.train.indices[2])
