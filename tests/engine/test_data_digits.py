@@ -10,8 +10,9 @@ import pytest
 from sklearn import datasets
 
 from orchestrator.engine.data import DataError, DataSet, Split, load_data
-from orchestrator.engine.data.dataset import hold_out, moments
+from orchestrator.engine.data.dataset import hold_out
 from orchestrator.engine.data.digits import load_digits
+from orchestrator.engine.data.moments import moments
 from orchestrator.spec.data import Digits
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from orchestrator.engine.data.dataset import SHOWN, DataError, histogram
+from orchestrator.engine.data.dataset import SHOWN, DataError
+from orchestrator.engine.data.moments import histogram
 
 CHUNK = 100
 

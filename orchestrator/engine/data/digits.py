@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.engine.data.dataset import DataSet, Split, array_digest, hold_out, moments
+from orchestrator.engine.data.dataset import DataSet, Split, array_digest, hold_out
+from orchestrator.engine.data.moments import moments
 from orchestrator.spec.data import Digits
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from orchestrator.engine.data.dataset import DataSet, array_digest, assemble, moments
+from orchestrator.engine.data.dataset import DataSet, array_digest, assemble
+from orchestrator.engine.data.moments import moments
 from orchestrator.engine.files import digest
 from orchestrator.engine.seeds import generator
 from orchestrator.spec.data import Fake

@@ -11,17 +11,9 @@ from typing import Any
 import numpy as np
 
 from orchestrator.engine.data.cache import Entry, cached
-from orchestrator.engine.data.dataset import (
-    DataError,
-    DataSet,
-    Images,
-    assemble,
-    listed,
-    moments,
-    moments_of,
-    normalisation_problems,
-)
+from orchestrator.engine.data.dataset import DataError, DataSet, Images, assemble, listed, normalisation_problems
 from orchestrator.engine.data.decode import Fit, decode, first_size, survey
+from orchestrator.engine.data.moments import moments, moments_of
 from orchestrator.engine.data.stream import Streamed
 from orchestrator.engine.files import digest
 from orchestrator.spec.data import Normalised

@@ -25,9 +25,9 @@ from orchestrator.engine.data.dataset import (
     array_digest,
     assemble,
     label_problems,
-    moments,
     normalisation_problems,
 )
+from orchestrator.engine.data.moments import moments
 from orchestrator.engine.files import digest
 from orchestrator.engine.nets import ModelError
 from orchestrator.engine.nets.user import find_factory
