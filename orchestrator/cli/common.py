@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,13 +43,29 @@ def said() -> Iterator[None]:
         wrong(f"{error.filename or 'the sweep'}: {error.strerror}; free space, then run the same command again")
 
 
+@contextmanager
+def told_of_data() -> Iterator[None]:
+    """Say on stderr what takes long when a data set is used for the first time, such as decoding its images."""
+    log, handler = logging.getLogger("orchestrator.engine.data"), logging.StreamHandler()
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
 def load_checked(source: str, overrides: Sequence[str]) -> Loaded:
     """A spec without problems, nets, data and methods included; otherwise says all that is wrong and exits."""
     from orchestrator.api import faults
     from orchestrator.spec.loading import load
 
     loaded = load(source, overrides)
-    if lines := faults(loaded):
+    with told_of_data():
+        lines = faults(loaded)
+    if lines:
         count = f"{len(lines)} problem{'s' if len(lines) > 1 else ''}"
         wrong(*lines, f"{source}: {count}; nothing was run")
     return loaded

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.common import print_json
+from orchestrator.cli.common import print_json, told_of_data
 
 EXAMPLES = "Examples: jackpot validate my.yaml | jackpot validate quickstart --json"
 
@@ -18,11 +18,15 @@ def command(
 ) -> None:
     """Say all that is wrong with a spec, each with its line and what was expected."""
     from orchestrator.api import faults
+    from orchestrator.engine.check import notes
     from orchestrator.spec.loading import load
 
-    problems = faults(load(spec, set_ or []))
+    loaded = load(spec, set_ or [])
+    with told_of_data():
+        problems = faults(loaded)
+    said = [] if problems else notes(loaded)
     if json:
-        print_json({"valid": not problems, "problems": problems})
+        print_json({"valid": not problems, "problems": problems, "notes": said})
     else:
-        print("\n".join(problems) or f"{spec}: nothing is wrong")
+        print("\n".join([*(problems or [f"{spec}: nothing is wrong"]), *(f"note: {note}" for note in said)]))
     raise typer.Exit(2 if problems else 0)

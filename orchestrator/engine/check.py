@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 
 from methods import budget
 from methods.layers import prunable_layers
-from orchestrator.engine.data import DataError, DataSet, check_data, load_data
+from orchestrator.engine.data import DataError, DataSet, load_data
 from orchestrator.engine.nets import ModelError, check_model, skeleton
 from orchestrator.engine.plan import Trial, model_label, plan_trial, sparsities
 from orchestrator.engine.setting import Setting
@@ -23,8 +23,6 @@ def check(loaded: Loaded) -> list[Problem]:
     models = loaded.parts.get("model", [])
     if "data" not in loaded.parts:
         return _check_names(models)
-    if messages := check_data(loaded.parts["data"]):
-        return [Problem(("data",), message) for message in messages] + _check_names(models)
     try:
         data = load_data(loaded.parts["data"])
     except DataError as error:
@@ -40,6 +38,11 @@ def check(loaded: Loaded) -> list[Problem]:
     spec = loaded.spec or Spec.model_construct(**loaded.parts)
     right = {i: Setting(spec, model) for i, model in enumerate(models) if not found[i]}
     return [*problems, *_check_layers(spec, right), *_check_methods(spec, list(right.values()))]
+
+
+def notes(loaded: Loaded) -> list[str]:
+    """What a user should know of the data though nothing is wrong with it, of a spec without problems."""
+    return list(load_data(loaded.require().data).notes)
 
 
 def _check_recipe(recipe: Recipe, data: DataSet) -> list[Problem]:

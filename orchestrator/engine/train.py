@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from orchestrator.engine.seeds import generator, seed_globals
 from orchestrator.spec.models import Recipe
 
 Tensors = dict[str, torch.Tensor]
+Batch = tuple[torch.Tensor, torch.Tensor]
 
 TRAINERS = ("optimiser/", "progress/")
 """How the names of what is not a weight begin in a trainer's state."""
@@ -27,7 +28,7 @@ class TrainingData(Protocol):
     """What training asks of the data."""
 
     def order(self, generator: torch.Generator) -> torch.Tensor: ...
-    def train(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]: ...
+    def training(self, plan: Iterable[tuple[torch.Tensor, torch.Generator]]) -> Iterator[Batch]: ...
     def evaluation(self, split: str) -> Any: ...
 
 
@@ -110,14 +111,11 @@ class Trainer:
         """Train to step `until`. `on_step` is called before every step, and what it raises ends the run there;
         `on_epoch` with the record of every epoch; `checkpoint` after a step whenever `due` says so. Raises
         Diverged."""
-        order = None
-        while self.progress.step < until:
+        self.net.train()
+        for images, labels in self.data.training(self._plan(until)):
             on_step()
             epoch, position = divmod(self.progress.step, self.per_epoch)
-            if order is None or position == 0:
-                order = self.data.order(generator(self.seed, "order", epoch))
-                self.net.train()
-            self._step(order[position * self.recipe.batch : (position + 1) * self.recipe.batch])
+            self._step(images, labels)
             if position == self.per_epoch - 1:
                 self._end_epoch(epoch + 1)
                 on_epoch(self.progress.history[-1])
@@ -126,10 +124,20 @@ class Trainer:
         if not all(torch.isfinite(value).all() for value in self.net.state_dict().values()):
             raise Diverged(f"a weight is not finite at step {self.progress.step}")
 
-    def _step(self, indices: torch.Tensor) -> None:
+    def _plan(self, until: int) -> Iterator[tuple[torch.Tensor, torch.Generator]]:
+        """Of every step from here on: the positions of its images, and the generator of their augmentation. Asked
+        for a few steps ahead, so nothing in it depends on how far the training has come."""
+        order = torch.empty(0)
+        for step in range(self.progress.step, until):
+            epoch, position = divmod(step, self.per_epoch)
+            if position == 0 or not len(order):
+                order = self.data.order(generator(self.seed, "order", epoch))
+            indices = order[position * self.recipe.batch : (position + 1) * self.recipe.batch]
+            yield indices, generator(self.seed, "augmentation", step)
+
+    def _step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         step = self.progress.step
         seed_globals(self.seed, "layers", step)
-        images, labels = self.data.train(indices, generator(self.seed, "augmentation", step))
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, step, self.per_epoch)
         self.optimiser.zero_grad(set_to_none=True)

@@ -9,6 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from methods.step import Step
+from orchestrator.spec.data import DATA_SETS, USERS
 from orchestrator.spec.models import Spec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -36,14 +37,17 @@ def schema() -> dict[str, Any]:
     for key in ("type", "items", "minItems"):
         properties["model"].pop(key)
     # a data set with a required key cannot be written as its name alone
-    short = [name for name in ("Digits", "ImageFolder") if set(definitions[name].get("required", [])) <= {"name"}]
-    names = [definitions[name]["properties"]["name"]["const"] for name in short]
-    forms = [{"$ref": f"#/$defs/{name}"} for name in ("Digits", "ImageFolder")]
+    sections = {name: definitions[section.__name__] for name, section in DATA_SETS.items()}
+    short = [name for name, each in sections.items() if name != USERS and set(each.get("required", [])) <= {"name"}]
     properties["data"] = {
         "title": "Data",
         "description": "The images.",
         "examples": properties["data"]["examples"],
-        "anyOf": [{"enum": names}, *forms],
+        "anyOf": [
+            {"enum": short},
+            {"type": "string", "pattern": ":"},
+            *({"$ref": f"#/$defs/{section.__name__}"} for section in DATA_SETS.values()),
+        ],
     }
     del definitions["Method"]
     definitions |= _methods()

@@ -11,9 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.spec import models
+from orchestrator.spec.data import DATA_SETS, data_set
 from orchestrator.spec.problems import Path, Problem, found, nearest
-
-_DATA_SETS: dict[Any, type[BaseModel]] = {"digits": models.Digits, "image_folder": models.ImageFolder}
 
 # What a value should have been, by the kind of pydantic's error.
 _TYPES = {
@@ -28,7 +27,6 @@ _TYPES = {
     "list_type": "a list",
     "tuple_type": "a list",
     "dict_type": "a mapping",
-    "model_attributes_type": "the name of a data set, or a mapping with its name and options",
 }
 _BOUNDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "greater_than": lambda context: f"a number above {context['gt']:g}",
@@ -37,6 +35,7 @@ _BOUNDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "less_than_equal": lambda context: f"a number not above {context['le']:g}",
     "decimal_max_places": lambda context: f"at most {context['decimal_places']} decimals",
     "too_short": lambda context: f"a list of at least {context['min_length']}",
+    "too_long": lambda context: f"a list of at most {context['max_length']}",
     "string_too_short": lambda context: "some text",
     "string_too_long": lambda context: f"at most {context['max_length']} characters",
 }
@@ -56,7 +55,7 @@ def section_at(path: Path, raw: Any) -> type[BaseModel] | None:
     """The model of a section, e.g. Schedule for ("recipe", "schedule"); None where no section lies."""
     if path == ("data",):
         named = raw["data"]
-        return _DATA_SETS.get(named.get("name") if isinstance(named, dict) else named)
+        return DATA_SETS.get(data_set(named if isinstance(named, dict) else {"name": named}) or "")
     section: Any = models.Spec
     for key in path:
         section = section.model_fields[key].annotation if key in getattr(section, "model_fields", ()) else None
@@ -97,9 +96,11 @@ def _message(path: Path, details: list[ErrorDetails], section: type[BaseModel] |
     if kind == "value_error":
         return str(context["error"])
     if kind == "union_tag_not_found":
-        return f"needs a `name`: {' or '.join(_DATA_SETS)}"
+        if not isinstance(value, dict):
+            return f"expected the name of a data set, or a mapping with its name and options, {found(value)}"
+        return f"needs a `name`, one of {', '.join(DATA_SETS)}"
     if kind == "union_tag_invalid":
-        return _unknown_value(value["name"], list(_DATA_SETS))
+        return _unknown_value(value["name"], list(DATA_SETS))
     if kind == "literal_error":
         return _unknown_value(value, [word.strip("'") for word in re.split(r", | or ", context["expected"])])
     *most, last = dict.fromkeys(_expected(each) for each in details)

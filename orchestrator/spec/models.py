@@ -7,52 +7,11 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from methods.step import Step
-
-Scalar = bool | int | float | str | None
-
-
-class Section(BaseModel):
-    """A part of a spec: unknown keys are errors, "3" is no number and 1 no boolean; values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
-Written = Strict(False)
-"""Marks a tuple, which YAML writes as a list; its entries stay strict."""
-
-
-class Digits(Section):
-    """scikit-learn's handwritten digits: 1,797 real 8x8 grey images, 10 classes, embedded."""
-
-    name: Literal["digits"] = "digits"
-    test: float = Field(default=0.2, gt=0, lt=1)
-    """Fraction of all images held out for the final test, drawn class by class."""
-    validation: float = Field(default=0.1, ge=0, lt=1)
-    """Fraction of the training images that steers and never trains; 0 where nothing steers."""
-    split_seed: int = Field(default=0, ge=0)
-    """Seed of both draws. One for the whole sweep, so that every trial is tested on the same images."""
-
-
-class ImageFolder(Section):
-    """A folder with train/ and test/, a folder a class in each; decoded once, shared by a node's trials."""
-
-    name: Literal["image_folder"]
-    root: str = Field(min_length=1, examples=["data/cifar10"])
-    """The folder. A relative one starts where the command is run."""
-    validation: float = Field(default=0.1, ge=0, lt=1)
-    """Fraction of the training images that steers and never trains; 0 where nothing steers."""
-    split_seed: int = Field(default=0, ge=0)
-    """Seed of that draw."""
-    mean: Annotated[tuple[float, ...], Written] | None = None
-    """Mean of each channel in 0..1, to normalise with (default: measured on the training images)."""
-    std: Annotated[tuple[float, ...], Written] | None = None
-    """Standard deviation of each channel, likewise."""
-
-
-Data = Annotated[Digits | ImageFolder, Field(discriminator="name")]
+from orchestrator.spec.data import Data
+from orchestrator.spec.section import Scalar, Section, Written
 
 
 class Model(BaseModel):
@@ -98,13 +57,32 @@ class Schedule(Section):
         return self
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
 class Augmentation(Section):
     """Random changes of the training images, drawn anew for every image and step."""
 
     crop: int = Field(default=0, ge=0)
     """Pixels of zero padding on each side before a random crop back to size; 0: none."""
+    random_resized_crop: Annotated[tuple[Share, Share], Written] | None = None
+    """Cut a random part of the image and resize it to the image's size: the least and the greatest share of its
+    area, e.g. [0.08, 1]; sides 3:4 to 4:3."""
     flip: bool = False
     """Mirror half of the images left to right."""
+    rotation: float = Field(default=0, ge=0, le=180)
+    """Degrees by which an image is turned at most, either way, its corners filled with black; 0: none."""
+
+    @model_validator(mode="after")
+    def _one_way_to_cut(self) -> Augmentation:
+        if self.random_resized_crop and self.random_resized_crop[0] > self.random_resized_crop[1]:
+            low, high = self.random_resized_crop
+            raise ValueError(
+                f"random_resized_crop goes from the least share to the greatest; write [{high:g}, {low:g}]"
+            )
+        if self.random_resized_crop and self.crop:
+            raise ValueError("crop and random_resized_crop are two ways to cut an image; choose one")
+        return self
 
 
 class Recipe(Section):
@@ -238,7 +216,7 @@ class Spec(Section):
     """One network or a list of them."""
     recipe: Recipe = Field(examples=[{"epochs": 160}])
     methods: list[Annotated[Method, Named]] = Field(min_length=1, examples=[["dense", "random"]])
-    sparsities: list[Sparsity] = []
+    sparsities: list[Sparsity] = Field(default=[])
     """Fractions of the prunable weights to remove."""
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
     """One trial each; the same seeds for every method, so that differences are paired."""

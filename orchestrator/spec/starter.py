@@ -9,13 +9,19 @@ _TEMPLATE = """\
 name: my-sweep                    # its results go to sweeps/my-sweep
 
 data:
-  name: digits                    # 1,797 handwritten digits, 8x8, embedded; or image_folder, with a root
-  # root: data/cifar10            # image_folder: a folder with train/CLASS/*.png and test/CLASS/*.png
+  name: digits                    # 1,797 handwritten digits, 8x8, embedded; or cifar10, cifar100, tiny_imagenet,
+                                  # imagenet, image_folder, fake, or your module:factory with its options
+  # root: data/images             # of those that are files; image_folder: with train/CLASS/*.png, test/CLASS/*.png
+  # download: true                # cifar10, cifar100: into root, where they are not there yet
+  # size: 64                      # image_folder, imagenet: side of the square made of images of other sizes
+  # resize: 256                   # imagenet: length of the shorter side before that square is cut out
+  # stream: false                 # image_folder: read batch by batch; if left out, where too large to decode once
   # test: 0.2                     # digits: fraction of all images held out for the final test
   # validation: 0.1               # fraction of the training images that steers and never trains; 0: none
   # split_seed: 0                 # the one draw of these sets, the same for all trials
-  # mean: [0.5, 0.5, 0.5]         # image_folder: of each channel, to normalise with; measured if left out
-  # std: [0.25, 0.25, 0.25]       # image_folder: likewise
+  # mean: [0.5, 0.5, 0.5]         # of each channel, to normalise with; measured if left out (not of digits, fake)
+  # std: [0.25, 0.25, 0.25]       # likewise
+  # shape: [3, 32, 32]            # fake: channels, height, width; and classes, train and test (how many), seed
 
 model:
   name: convnet                   # or resnet8, resnet20, resnet32, resnet56, vgg19, or your module:factory;
@@ -42,7 +48,9 @@ recipe:                           # how every network is trained, dense and prun
     warmup: 0ep                   # length of a linear rise from zero at the start
   augmentation:
     crop: 0                       # pixels of padding before a random crop; 0: none
+    # random_resized_crop: [0.08, 1]   # cut out this share of the image's area, resized; instead of crop
     flip: false                   # mirror half of the images
+    rotation: 0                   # degrees, either way, that an image is turned at most
 
 methods:                          # `jackpot methods` lists them, `jackpot methods NAME` explains one
   - dense                         # nothing removed: one trial a seed and model

@@ -8,12 +8,13 @@ from typing import Any
 
 from rich.console import Console
 
+from orchestrator.engine.data import load_data
 from orchestrator.engine.files import write_sealed, write_text
 from orchestrator.engine.folder import FolderError, SweepFolder
 from orchestrator.engine.plan import Plan, make_plan
 from orchestrator.engine.results import FINAL, run_status, write_csv
 from orchestrator.spec.loading import dump, load
-from orchestrator.spec.models import ImageFolder, Spec
+from orchestrator.spec.models import Spec
 from orchestrator.sweep.collect import collect
 from orchestrator.sweep.driver import Driver
 from orchestrator.sweep.outcome import Outcome, finished, resumed
@@ -29,8 +30,8 @@ def anchored(spec: Spec) -> Spec:
             for model in spec.model
         ]
     }
-    if isinstance(spec.data, ImageFolder):
-        changes["data"] = spec.data.model_copy(update={"root": str(Path(spec.data.root).expanduser().absolute())})
+    if root := getattr(spec.data, "root", None):
+        changes["data"] = spec.data.model_copy(update={"root": str(Path(root).expanduser().absolute())})
     return spec.model_copy(update=changes)
 
 
@@ -63,6 +64,8 @@ def run_sweep(
         plan = whole.only(only)
         driver = Driver(spec, folder, plan, console, leave)
         write_sealed(folder.path / "plan.json", {**whole.summary(folder.store.has), "run": driver.run_id})
+        for note in load_data(spec.data).notes:
+            driver.progress.say(f"note: {note}")
         if old := _replaced(folder, plan):
             driver.progress.say(f"{old} results are of other settings or other code: their trials run again")
         follower = None

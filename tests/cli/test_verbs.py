@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import pytest
 from command import SPEC, jackpot
+from PIL import Image
 
 from orchestrator.engine.files import read_sealed, write_sealed
 
@@ -81,6 +82,25 @@ def test_validate_reports_everything_at_once(here, tmp_path):
     assert lines[3].startswith("bad.yaml:7: tracking.uri: './mlruns' is no place MLflow keeps runs")
     assert len(lines) == 4
     assert jackpot("validate", "quickstart").stdout == "quickstart: nothing is wrong\n"
+
+
+def test_validate_says_how_many_images_were_converted(here, tmp_path, monkeypatch):
+    monkeypatch.setenv("JACKPOT_CACHE", str(tmp_path / "cache"))
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            (tmp_path / "images" / split / name).mkdir(parents=True)
+            for i in range(2):
+                mode = "L" if (split, name, i) == ("test", "dog", 1) else "RGB"
+                Image.new(mode, (8, 8)).save(tmp_path / "images" / split / name / f"{i}.png")
+    spec = {**SPEC, "recipe": {"epochs": 1, "batch": 2}, "data": {"name": "image_folder", "root": f"{tmp_path}/images"}}
+    (tmp_path / "grey.yaml").write_text(json.dumps({**spec, "data": {**spec["data"], "validation": 0}}))
+    note = f"1 images of {tmp_path}/images were not RGB (1 L) and were converted"
+    first, again = (jackpot("validate", str(tmp_path / "grey.yaml")) for _ in range(2))
+    assert first.stdout == again.stdout == f"{tmp_path}/grey.yaml: nothing is wrong\nnote: {note}\n"
+    assert f"decoding 8 images of {tmp_path}/images, once; kept in {tmp_path}/cache/" in first.stderr
+    assert again.stderr == ""
+    shown = json.loads(jackpot("validate", str(tmp_path / "grey.yaml"), "--json").stdout)
+    assert shown == {"valid": True, "problems": [], "notes": [note]}
 
 
 def test_methods(here):

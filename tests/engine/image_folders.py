@@ -11,7 +11,7 @@ from PIL import Image
 
 from orchestrator.engine.data import DataError
 from orchestrator.engine.data.image_folder import load_image_folder
-from orchestrator.spec.models import ImageFolder
+from orchestrator.spec.data import ImageFolder
 
 
 def save(path: Path, pixels: np.ndarray, **options: Any) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from orchestrator.engine.data import DataError, DataSet, Split, check_data, load_data
-from orchestrator.engine.data.dataset import hold_out, moments
+from orchestrator.engine.data import DataError, DataSet, Split, load_data
+from orchestrator.engine.data.dataset import hold_out
 from orchestrator.engine.data.digits import load_digits
-from orchestrator.spec.models import Digits
+from orchestrator.engine.data.moments import moments
+from orchestrator.spec.data import Digits
 
 
 def test_the_images_are_scikit_learns_spread_over_a_byte() -> None:
@@ -109,9 +110,10 @@ def test_holding_out_all_of_a_class_is_an_error_that_names_it() -> None:
     )
 
 
-def test_checking_reports_a_split_that_takes_all() -> None:
-    assert check_data(Digits()) == []
-    assert check_data(Digits(test=0.999)) == [
+def test_a_test_split_that_takes_all_is_refused() -> None:
+    with pytest.raises(DataError) as raised:
+        load_data(Digits(test=0.999))
+    assert raised.value.problems == [
         "test: 0.999 takes all 178 images of class '0', and none is left to train on; use a smaller fraction, or "
         "add images"
     ]

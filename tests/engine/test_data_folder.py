@@ -13,9 +13,9 @@ import pytest
 from image_folders import folder_spec, save
 from PIL import Image
 
-from orchestrator.engine.data import DataError, load_data
-from orchestrator.engine.data import cache as cache_module
-from orchestrator.engine.data.image_folder import EXTENSIONS, load_image_folder
+from orchestrator.engine.data import DataError, image_files, load_data
+from orchestrator.engine.data.image_files import EXTENSIONS
+from orchestrator.engine.data.image_folder import load_image_folder
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -61,8 +61,8 @@ def test_other_modes_become_rgb_as_torchvision_makes_them_and_are_counted(root: 
     data = load_image_folder(folder_spec(root, validation=0.0))
     files = [folder / name for name in ("0.png", "1.png", "2.png", "3.jpg")]
     assert np.array_equal(data.train.images[:4], [np.asarray(pil_loader(file)) for file in files])
-    meta = cache_module.read_sealed(next(cache_module.cache_folder().glob("*/meta.json")))
-    assert meta["converted"] == {"CMYK": 1, "L": 1, "P": 1, "RGBA": 1}
+    assert data.notes == (f"4 images of {root} were not RGB (1 CMYK, 1 L, 1 P, 1 RGBA) and were converted",)
+    assert load_image_folder(folder_spec(root)).notes == data.notes  # now that they are decoded already
 
 
 def test_a_grey_folder_stays_rgb(tmp_path: Path) -> None:
@@ -89,6 +89,25 @@ def test_the_normalisation_is_the_specs_or_measured_on_the_training_images(root:
     given = load_image_folder(folder_spec(root, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)))
     assert (given.mean, given.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     assert given.fingerprint != data.fingerprint
+
+
+def test_images_of_other_sizes_are_resized_and_cut_if_a_size_is_given(root: Path) -> None:
+    from torchvision.transforms import CenterCrop, Compose, Resize
+
+    draw = np.random.default_rng(1)
+    save(root / "train" / "cat" / "0.png", draw.integers(0, 256, (20, 9, 3), dtype=np.uint8))
+    save(root / "test" / "dog" / "1.png", draw.integers(0, 256, (4, 11, 3), dtype=np.uint8))
+    data = load_image_folder(folder_spec(root, validation=0.0, size=4))
+    assert data.shape == (3, 4, 4)
+    reference = Compose([Resize(4), CenterCrop(4)])
+    for split, part, count in (("train", data.train, 4), ("test", data.test, 2)):
+        files = [root / split / name / f"{i}.png" for name in data.classes for i in range(count)]
+        assert np.array_equal(part.images, [np.asarray(reference(Image.open(file))) for file in files])
+
+
+def test_another_size_is_another_data_set(root: Path) -> None:
+    found = {load_image_folder(folder_spec(root, size=size)).fingerprint for size in (None, 4, 5)}
+    assert len(found) == 3
 
 
 # The fingerprint
@@ -121,7 +140,7 @@ def test_the_split_changes_the_fingerprint(root: Path, options: dict[str, Any]) 
 
 def test_images_are_decoded_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_image_folder(folder_spec(root))
-    monkeypatch.setattr(cache_module, "decode", None)
+    monkeypatch.setattr(image_files, "decode", None)
     again = load_image_folder(folder_spec(root))
     assert again.fingerprint == first.fingerprint
     assert np.array_equal(again.train.images, first.train.images)
@@ -175,8 +194,8 @@ def test_a_damaged_cache_is_set_aside_with_a_warning_and_made_anew(
 
 def _load_in_another_process(root: str, results: Any) -> None:
     decoded = []
-    plain = cache_module.decode
-    cache_module.decode = lambda *arguments: decoded.append(1) or plain(*arguments)  # type: ignore[func-returns-value]
+    plain = image_files.decode
+    image_files.decode = lambda *arguments: decoded.append(1) or plain(*arguments)  # type: ignore[func-returns-value]
     data = load_image_folder(folder_spec(Path(root)))
     results.put((data.fingerprint, len(decoded)))
 

@@ -16,7 +16,8 @@ from methods.layers import prunable_layers
 from orchestrator.engine import nets
 from orchestrator.engine.data import Batches, load_data
 from orchestrator.engine.nets import ModelError, build, check_model, skeleton
-from orchestrator.spec.models import Augmentation, Digits, Model
+from orchestrator.spec.data import Digits
+from orchestrator.spec.models import Augmentation, Model
 
 CIFAR = (3, 32, 32)
 

@@ -115,6 +115,18 @@ def test_three_steps_with_label_smoothing_momentum_and_weight_decay_by_hand() ->
     assert trainer.progress.history[0]["loss/train"] == pytest.approx(loss_sum / IMAGES)
 
 
+def test_every_epoch_goes_through_all_images_in_an_order_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, data = _linear_trainer(lr=0.1)
+    seen: list[torch.Tensor] = []
+    plain = Noise.train
+    monkeypatch.setattr(Noise, "train", lambda self, own, draw: seen.append(own) or plain(self, own, draw))
+    trainer.run(6)
+    for epoch in range(2):
+        order = data.order(generator(5, "order", epoch))
+        assert torch.cat(seen[3 * epoch : 3 * epoch + 3]).tolist() == order.tolist()
+    assert seen[0].tolist() != seen[3].tolist()
+
+
 def test_evaluate_counts_over_all_batches_and_keeps_the_mode() -> None:
     net: Any = make_net()
     data = Noise()

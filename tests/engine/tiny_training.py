@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
-from orchestrator.engine.train import Trainer
+from orchestrator.engine.train import Batch, Trainer
 from orchestrator.spec.models import Recipe
 
 IMAGES, CLASSES, BATCH = 22, 3, 8  # 3 steps an epoch, the last of 6 images
@@ -27,9 +27,12 @@ class Noise:
     def order(self, generator: torch.Generator) -> torch.Tensor:
         return torch.randperm(IMAGES, generator=generator)
 
-    def train(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def train(self, indices: torch.Tensor, generator: torch.Generator) -> Batch:
         images = self.images[indices]
         return images + 0.1 * torch.randn(images.shape, generator=generator), self.labels[indices]
+
+    def training(self, plan: Iterable[tuple[torch.Tensor, torch.Generator]]) -> Iterator[Batch]:
+        return (self.train(*each) for each in plan)
 
     def evaluation(self, split: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         yield self.images[:10], self.labels[:10]

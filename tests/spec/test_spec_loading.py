@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from methods.step import Step
 from orchestrator.spec import Spec, SpecError, arms, dump, load, ready, template
-from orchestrator.spec.models import Digits, ImageFolder
+from orchestrator.spec.data import DATA_SETS, Digits, ImageFolder
 from orchestrator.spec.problems import Problem
 
 SOURCE: dict[str, Any] = {
@@ -112,6 +112,9 @@ SPECS = [
           "prunable": {"exclude": ("fc", "null", "1_0")}, "sparsities": [0.000000000001, 0.123456789012],
           "methods": [{"name": "lottery", "fraction": [0.2, 1e-05], "rewind_to": ["1ep", "10it"]}],
           "recipe": {"epochs": 1, "lr": 1e-7, "schedule": {"warmup": "0.50ep"}}}).require(),
+    *(load({**SOURCE, "name": f"data-{i}", "data": data}).require() for i, data in enumerate([
+        "cifar100", {"name": "fake", "shape": [1, 8, 8]}, {"name": "imagenet", "root": "x", "mean": None},
+        {"name": "mine:load", "count": 3, "kind": "1e-4", "std": [0.5]}])),
 ]  # fmt: skip
 
 
@@ -164,7 +167,11 @@ def test_the_starter_loads_and_names_every_key(tmp_path: Path) -> None:
     path.write_text(template())
     assert load(path).report() == []
     words = {line.strip().lstrip("# ").partition(":")[0] for line in template().splitlines()}
-    assert keys(Spec) | keys(Digits) | keys(ImageFolder) | {"weights"} <= words
+    assert keys(Spec) | set().union(*map(keys, DATA_SETS.values())) | {"weights"} <= words | {
+        "classes",
+        "train",
+        "seed",
+    }
 
 
 def test_the_commented_keys_of_the_starter_are_right(tmp_path: Path) -> None:

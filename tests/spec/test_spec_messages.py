@@ -20,6 +20,7 @@ TOP_KEYS = (
     "name, data, model, recipe, methods, sparsities, seeds, prunable, resources, concurrency, failures, "
     "latency, tracking, storage, keep"
 )
+DATA = "digits, cifar10, cifar100, tiny_imagenet, imagenet, image_folder, fake, module:factory"
 RATIOS = "uniform, balanced, erk, smart, ascend, linear_decay, cubic"
 
 # what is written for one section, and the problem it must give at the line `at` of that section
@@ -31,7 +32,7 @@ CASES = [
     ("sparsity: [0.9]", [f"sparsity: unknown key; did you mean 'sparsities'? known: {TOP_KEYS}"]),
     ("lr: 0.1", ["lr: unknown key; it belongs into the section 'recipe'"]),
     ("data: {name: digits, root: x}",
-     ["data.root: unknown key; known: name, test, validation, split_seed"]),
+     ["data.root: unknown key; known: name, validation, split_seed, test"]),
     ("recipe: {epochs: 1, schedule: {nme: cosine}}",
      ["recipe.schedule.nme: unknown key; did you mean 'name'? known: name, at, gamma, warmup"]),
     ("methods: [{name: random, ration: erk}]",
@@ -40,11 +41,14 @@ CASES = [
     ("methods: [{ratio: erk}]", ["methods[0].name: missing; a mapping here needs one"]),
     ("model: {width: 2}", ["model.name: missing; a mapping here needs one"]),
     ("model: [{width: 2}]", ["model[0].name: missing; a mapping here needs one"]),
-    ("data: {test: 0.1}", ["data: needs a `name`: digits or image_folder"]),
+    ("data: {test: 0.1}", [f"data: needs a `name`, one of {DATA}"]),
     ("data: image_folder", ["data.root: missing, e.g. `root: data/cifar10`"]),
     # allowed values and names
-    ("data: digit", ["data: unknown value 'digit'; did you mean 'digits'? allowed: digits, image_folder"]),
-    ("data: {name: 3}", ["data: expected one of digits, image_folder, found 3"]),
+    ("data: digit", [f"data: unknown value 'digit'; did you mean 'digits'? allowed: {DATA}"]),
+    ("data: {name: cifar_10}", [f"data: unknown value 'cifar_10'; did you mean 'cifar10'? allowed: {DATA}"]),
+    ("data: TinyImageNet", [f"data: unknown value 'TinyImageNet'; did you mean 'tiny_imagenet'? allowed: {DATA}"]),
+    ("data: {name: 3}", [f"data: expected one of {DATA}, found 3"]),
+    ("data: {name: [digits]}", [f"data: expected one of {DATA}, found a list"]),
     ("recipe: {epochs: 1, optimiser: sgdd}",
      ["recipe.optimiser: unknown value 'sgdd'; did you mean 'sgd'? allowed: sgd, adam"]),
     ("recipe: {epochs: 1, optimiser: lion}", ["recipe.optimiser: unknown value 'lion'; allowed: sgd, adam"]),
@@ -123,6 +127,23 @@ CASES = [
     ("prunable: {exclude: fc}", ["prunable.exclude: expected a list, found the text 'fc'; write [fc]"]),
     ("data: {name: image_folder, root: x, mean: [0.5, a]}",
      ["data.mean[1]: expected a number, found the text 'a'"]),
+    ("data: {name: cifar10, download: 1}", ["data.download: expected true or false, found 1"]),
+    ("data: {name: cifar100, rot: x}",
+     ["data.rot: unknown key; did you mean 'root'? known: name, validation, split_seed, mean, std, root, download"]),
+    ("data: imagenet", ["data.root: missing, e.g. `root: data/imagenet`"]),
+    ("data: {name: imagenet, root: x, size: 288}",
+     ["data: no square of 288 fits into a shorter side of 256; raise `resize`"]),
+    ("data: {name: fake, shape: [3, 8]}", ["data.shape[2]: missing"]),
+    ("data: {name: fake, shape: [3, 8, 8, 8]}", ["data.shape: expected a list of at most 3, found a list"]),
+    ("data: {name: fake, shape: [0, 8, 8]}", ["data.shape[0]: expected a number not below 1, found 0"]),
+    ("data: {name: 'mine:load', depth: [1]}",
+     ["data.depth: expected true or false, a whole number, a number or text, found a list"]),
+    ("recipe: {epochs: 1, augmentation: {crop: 4, random_resized_crop: [0.08, 1]}}",
+     ["recipe.augmentation: crop and random_resized_crop are two ways to cut an image; choose one"]),
+    ("recipe: {epochs: 1, augmentation: {random_resized_crop: [1, 0.5]}}",
+     ["recipe.augmentation: random_resized_crop goes from the least share to the greatest; write [0.5, 1]"]),
+    ("recipe: {epochs: 1, augmentation: {random_resized_crop: [0, 1]}}",
+     ["recipe.augmentation.random_resized_crop[0]: expected a number above 0, found 0"]),
     ("methods: [{name: lottery, fraction: {a: 1}}]",
      ["methods[0].fraction: expected true or false, a whole number, a number, text or a list, "
       "found a mapping"]),

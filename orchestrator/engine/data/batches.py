@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 
-from orchestrator.engine.data.dataset import DataError, DataSet, Split
+from orchestrator.engine.data import augment
+from orchestrator.engine.data.dataset import DataError, DataSet, Images, Lazy, Split
+from orchestrator.engine.data.stream import ahead, begin
 from orchestrator.spec.models import Augmentation
 
 RESIDENT_BYTES = 2 << 30
 """Data sets up to this size stay on a GPU whole (CIFAR-10: 0.2 GB); larger ones are sent batch by batch."""
 
 EVALUATION_BATCH = 500
+
+EVALUATION_PIXELS = 500 * 64 * 64
+"""Pixels of an evaluation batch at most: large images come in smaller batches."""
+
+Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class Batches:
@@ -50,19 +56,27 @@ class Batches:
         """A random order of the training split: a permutation of its positions (int64, CPU)."""
         return torch.randperm(len(self.data.train.labels), generator=generator)
 
-    def train(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def train(self, indices: torch.Tensor, generator: torch.Generator) -> Batch:
         """The training images at these positions of the training split (int64, CPU), augmented."""
-        images = self._augment(self._gather("train", indices), generator)
-        return self._normalise(images), self._labels["train"][indices.to(self.device)]
+        return self._begin(indices, generator)()
 
-    def evaluation(self, split: str, batch_size: int = EVALUATION_BATCH) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def training(self, plan: Iterable[tuple[torch.Tensor, torch.Generator]]) -> Iterator[Batch]:
+        """What `train` gives for each entry of the plan, in turn; images in files are read a few batches ahead."""
+        return ahead(self._begin(indices, generator) for indices, generator in plan)
+
+    def evaluation(self, split: str, batch_size: int | None = None) -> Iterator[Batch]:
         """All images of a split (train, validation or test) in their order, without augmentation."""
-        labels = self._labels[split]
-        for start in range(0, len(labels), batch_size):
-            positions = torch.arange(start, min(start + batch_size, len(labels)))
-            yield self._normalise(self._gather(split, positions)), labels[start : start + batch_size]
+        height, width = self.data.shape[1:]
+        size = batch_size or max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // (height * width)))
+        positions = torch.arange(len(self._labels[split])).split(size) if len(self._labels[split]) else ()
 
-    def scoring(self, per_class: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        def start(own: torch.Tensor) -> Callable[[], Batch]:
+            images = self._gather(split, own)
+            return lambda: (self._normalise(images()), self._labels[split][own[0] : own[-1] + 1])
+
+        return ahead(map(start, positions))
+
+    def scoring(self, per_class: int, generator: torch.Generator) -> Batch:
         """`per_class` training images of each class, drawn without replacement, shuffled, augmented as in
         training. Raises DataError if a class has fewer."""
         labels = torch.from_numpy(self.data.train.labels)
@@ -78,19 +92,38 @@ class Batches:
         positions = torch.cat(drawn)
         return self.train(positions[torch.randperm(len(positions), generator=generator)], generator)
 
-    def _gather(self, split: str, positions: torch.Tensor) -> torch.Tensor:
-        """Raw images uint8 (N, H, W, C) on the device."""
+    def _begin(self, indices: torch.Tensor, generator: torch.Generator) -> Callable[[], Batch]:
+        """Begin to read a training batch; the call that is returned gives it."""
+        scale, images = self.augmentation.random_resized_crop, self.data.train.images
+        whole = isinstance(images, Lazy) and images.whole
+        cuts = augment.Cuts.draw(len(indices), scale, generator) if scale and whole else None
+        gathered = self._gather("train", indices, cuts)
+
+        def finish() -> Batch:
+            images = self._augment(gathered(), generator, cut_already=cuts is not None)
+            return self._normalise(images), self._labels["train"][indices.to(self.device)]
+
+        return finish
+
+    def _gather(
+        self, split: str, positions: torch.Tensor, cuts: augment.Cuts | None = None
+    ) -> Callable[[], torch.Tensor]:
+        """Begin to read; the call that is returned gives raw images uint8 (N, H, W, C) on the device."""
         rows = self._splits[split].indices[positions.numpy()]
         if split in self._resident:
-            return self._resident[split][torch.from_numpy(rows).to(self.device)]
-        return torch.from_numpy(self._splits[split].images[rows]).to(self.device)
+            return lambda: self._resident[split][torch.from_numpy(rows).to(self.device)]
+        images = begin(self._splits[split].images, rows, cuts)
+        return lambda: torch.from_numpy(images()).to(self.device)
 
-    def _augment(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def _augment(self, images: torch.Tensor, generator: torch.Generator, cut_already: bool) -> torch.Tensor:
         if self.augmentation.crop:
-            images = _crop(images, self.augmentation.crop, generator)
+            images = augment.crop(images, self.augmentation.crop, generator)
+        if self.augmentation.random_resized_crop and not cut_already:
+            images = augment.cut_and_resize(images, self.augmentation.random_resized_crop, generator)
         if self.augmentation.flip:
-            mirror = (torch.rand(len(images), generator=generator) < 0.5).to(self.device)
-            images = torch.where(mirror[:, None, None, None], images.flip(2), images)
+            images = augment.flip(images, generator)
+        if self.augmentation.rotation:
+            images = augment.rotate(images, self.augmentation.rotation, generator)
         return images
 
     def _normalise(self, images: torch.Tensor) -> torch.Tensor:
@@ -100,29 +133,30 @@ class Batches:
         return batch if self.channels_last else batch.contiguous()
 
 
-def _crop(images: torch.Tensor, padding: int, generator: torch.Generator) -> torch.Tensor:
-    """Pad each image (N, H, W, C) with `padding` black pixels a side and cut its size out again, at a place
-    drawn uniformly for each: torchvision's RandomCrop(size, padding) on a whole batch."""
-    count, height, width, channels = images.shape
-    padded = images.new_zeros(count, height + 2 * padding, width + 2 * padding, channels)
-    padded[:, padding : padding + height, padding : padding + width] = images
-    top, left = torch.randint(2 * padding + 1, (2, count), generator=generator).to(images.device)
-    # a view of every window of every image: picking one of each copies nothing else, whole rows at a time
-    image, row, column, _ = padded.stride()
-    places = 2 * padding + 1
-    windows = padded.as_strided((count, places, places, height, width * channels), (image, row, column, row, 1))
-    picked = windows[torch.arange(count, device=images.device), top, left]
-    return picked.view(images.shape)
-
-
-@lru_cache(maxsize=2)
 def _resident(data: DataSet, device: torch.device) -> dict[str, torch.Tensor]:
-    """The images of each split on the device; empty where the data set is too large. Kept between trials."""
-    arrays = {id(split.images): split.images for split in (data.train, data.validation, data.test)}
-    if sum(array.nbytes for array in arrays.values()) > RESIDENT_BYTES:
+    """The images of each split on the device; empty where the data set is too large or streamed."""
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    arrays = {id(split.images): split.images for split in splits.values()}
+    streams = any(isinstance(array, Lazy) and array.streams for array in arrays.values())
+    if streams or sum(array.nbytes for array in arrays.values()) > RESIDENT_BYTES:
         return {}
-    held = {key: torch.from_numpy(np.array(array)).to(device) for key, array in arrays.items()}
-    return {
-        name: held[id(split.images)]
-        for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test))
-    }
+    return {name: _on_device(split.images, device) for name, split in splits.items()}
+
+
+_held: dict[tuple[int, torch.device], tuple[Images, torch.Tensor]] = {}
+"""Images kept on a device between trials, the latest last, with what they were made from: views of one data set
+share them, and an array that is kept here keeps its id."""
+
+HELD = 4
+"""How many arrays are kept: two data sets, training and test."""
+
+
+def _on_device(images: Images, device: torch.device) -> torch.Tensor:
+    key = (id(images), device)
+    if key not in _held:
+        whole = images[np.arange(len(images))] if isinstance(images, Lazy) else np.array(images)
+        _held[key] = images, torch.from_numpy(whole).to(device)
+    _held[key] = _held.pop(key)
+    while len(_held) > HELD:
+        del _held[next(iter(_held))]
+    return _held[key][1]

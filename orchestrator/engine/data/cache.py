@@ -1,16 +1,14 @@
-"""Decoded images of a folder, kept as arrays on the local disk that all processes map into their memory."""
+"""Decoded images, kept as arrays on the local disk that all processes map into their memory."""
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import logging
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,27 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.engine.data.dataset import DataError, array_digest, moments
-from orchestrator.engine.data.decode import decode
-from orchestrator.engine.files import Corrupt, read_sealed, write_sealed
+from orchestrator.engine.data.dataset import DataError, array_digest
+from orchestrator.engine.files import Corrupt, digest, read_sealed, write_sealed
 
 log = logging.getLogger(__name__)
 
-Files = Mapping[str, list[list[str]]]
-"""Split -> for each class its files, by path below the root."""
-
 
 @dataclass(frozen=True)
-class Cached:
-    """A folder's decoded images, read-only, and what was measured while decoding."""
+class Entry:
+    """Arrays of the cache, read-only, and what was found out while they were made."""
 
-    images: dict[str, np.ndarray]
-    """Split -> uint8 (N, H, W, 3), in the order of the files."""
-    mean: tuple[float, ...]
-    """Of train/, each channel, in 0..1."""
-    std: tuple[float, ...]
+    arrays: dict[str, np.ndarray]
+    meta: dict[str, Any]
     content: str
-    """SHA-256 over all decoded images."""
+    """SHA-256 over all arrays."""
 
 
 def cache_folder() -> Path:
@@ -46,20 +37,21 @@ def cache_folder() -> Path:
     return Path(os.environ.get("JACKPOT_CACHE") or Path.home() / ".cache" / "jackpot" / "data")
 
 
-def cached(root: Path, files: Files, state: str) -> Cached:
-    """The decoded images of `root`; decoded now if the cache does not hold this `state` of it. Several
-    processes may ask at once: one decodes, the others wait for it. A damaged entry is set aside and made
-    anew. Raises DataError if images cannot be decoded or the cache cannot be written."""
+def cached(state: str, what: str, make: Callable[[Path], dict[str, Any]]) -> Entry:
+    """The entry `state`, a hash of all that it is made from; made now if the cache does not hold it. `make` writes
+    NAME.npy files into the folder it is given and returns what else to keep, as JSON can hold it; `what` says in
+    the log what it does. Several processes may ask at once: one makes it, the others wait. A damaged entry is set
+    aside and made anew. Raises DataError if the cache cannot be written, and what `make` raises."""
     entry = cache_folder() / state[:32]
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(entry.with_suffix(".lock")):
+        with locked(entry.with_suffix(".lock")):
             if entry.exists():
                 try:
                     return _read(entry)
                 except Corrupt as damage:
                     _set_aside(entry, damage)
-            _write(entry, root, files)
+            _write(entry, what, make)
             return _read(entry)
     except OSError as error:
         raise DataError(
@@ -69,7 +61,8 @@ def cached(root: Path, files: Files, state: str) -> Cached:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time into the block, by a lock on the file `path`."""
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # ends with the process, however it ends
         yield
@@ -81,41 +74,30 @@ def _set_aside(entry: Path, damage: Corrupt) -> None:
     log.warning("decoded images are damaged (%s); set aside as %s and decoded anew", damage, aside)
 
 
-def _write(entry: Path, root: Path, files: Files) -> None:
+def _write(entry: Path, what: str, make: Callable[[Path], dict[str, Any]]) -> None:
     temporary = entry.with_name(f".{entry.name}.{uuid.uuid4().hex[:8]}.tmp")
     temporary.mkdir()
     try:
         began = time.monotonic()
-        paths = {split: [root / name for own in classes for name in own] for split, classes in files.items()}
-        converted = decode(paths, {split: temporary / f"{split}.npy" for split in paths})
-        images = {split: np.load(temporary / f"{split}.npy", mmap_mode="r") for split in paths}
-        mean, std = moments(images["train"])
-        meta = {
-            "root": str(root),
-            "digests": {split: array_digest(array) for split, array in images.items()},
-            "mean": mean,
-            "std": std,
-            "converted": converted,
-        }
-        write_sealed(temporary / "meta.json", meta)
+        log.info("%s, once; kept in %s", what, entry)
+        meta = make(temporary)
+        arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted(temporary.glob("*.npy"))}
+        digests = {name: array_digest(array) for name, array in arrays.items()}
+        write_sealed(temporary / "meta.json", {**meta, "digests": digests})
         os.replace(temporary, entry)
-        count = sum(map(len, paths.values()))
-        log.info("decoded %d images of %s in %.0f s", count, root, time.monotonic() - began)
-        if converted:
-            log.info("images that were not RGB and became it, by mode: %s", converted)
+        log.info("%s took %.0f s", what, time.monotonic() - began)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _read(entry: Path) -> Cached:
+def _read(entry: Path) -> Entry:
     """Map an entry. Its bytes are summed once a process: a changed one would be trained on without a word."""
     try:
-        meta: dict[str, Any] = read_sealed(entry / "meta.json")
-        images = {split: np.load(entry / f"{split}.npy", mmap_mode="r") for split in meta["digests"]}
+        meta = read_sealed(entry / "meta.json")
+        arrays = {name: np.load(entry / f"{name}.npy", mmap_mode="r") for name in meta["digests"]}
     except (FileNotFoundError, ValueError, EOFError) as error:
         raise Corrupt(f"{entry}: {error}") from error
-    for split, array in images.items():
-        if array_digest(array) != meta["digests"][split]:
-            raise Corrupt(f"{entry / split}.npy: content does not match its checksum")
-    content = hashlib.sha256(json.dumps(meta["digests"], sort_keys=True).encode()).hexdigest()
-    return Cached(images, tuple(meta["mean"]), tuple(meta["std"]), content)
+    for name, array in arrays.items():
+        if array_digest(array) != meta["digests"][name]:
+            raise Corrupt(f"{entry / name}.npy: content does not match its checksum")
+    return Entry(arrays, meta, digest(meta["digests"]))

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 
+from orchestrator.engine.data.augment import Cuts
 from orchestrator.engine.files import digest
 from orchestrator.engine.seeds import generator
+from orchestrator.spec.data import Drawn, Normalised
+
+SHOWN = 5
+"""How many names an error lists."""
 
 
 class DataError(ValueError):
@@ -22,11 +28,41 @@ class DataError(ValueError):
         super().__init__("\n".join(problems))
 
 
+class Lazy(ABC):
+    """Images that are made when they are asked for. Indexed by rows like the array they stand for."""
+
+    shape: tuple[int, int, int, int]
+    """(M, H, W, C)."""
+    streams = False
+    """Whether images are read from files each time, so that none are ever kept."""
+    whole = False
+    """Whether `begin` takes cuts, made from images at their full size."""
+
+    @abstractmethod
+    def begin(self, rows: np.ndarray, cuts: Cuts | None = None) -> Callable[[], np.ndarray]:
+        """Begin to make the images of these rows; the call that is returned waits for them: uint8 (N, H, W, C).
+        With `cuts`, each is a random part of the whole image, at the same size."""
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return self.begin(rows)()
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array they stand for."""
+        return int(np.prod(self.shape))
+
+
+Images = np.ndarray | Lazy
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Some rows of an array of images. Train and validation share one array, which may be memory-mapped."""
 
-    images: np.ndarray
+    images: Images
     """uint8 (M, H, W, C), M >= N."""
     indices: np.ndarray
     """int64 (N,): the rows of `images` that belong to the split."""
@@ -49,7 +85,9 @@ class DataSet:
     validation: Split
     test: Split
     content: str
-    """SHA-256 over the decoded images, in the order they are kept."""
+    """SHA-256 over the images, in the order they are kept: decoded, or of their files where they are streamed."""
+    notes: tuple[str, ...] = ()
+    """What its user should know though nothing is wrong, such as how many images were not RGB."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -65,6 +103,72 @@ class DataSet:
                 "splits": [[array_digest(split.indices), array_digest(split.labels)] for split in splits],
             }
         )
+
+
+def assemble(
+    data: Drawn,
+    classes: Sequence[str],
+    train: tuple[Images, np.ndarray],
+    test: tuple[Images, np.ndarray],
+    normalise: tuple[tuple[float, ...], tuple[float, ...]],
+    content: str,
+    notes: Sequence[str] = (),
+) -> DataSet:
+    """The data set of these training and test images and their labels (int64), validation drawn class by class
+    from the training images. Raises DataError where a class has no images, or none left to train on."""
+    problems = empty_classes(train[1], classes, "training") + empty_classes(test[1], classes, "test")
+    if problems:
+        raise DataError(*problems)
+    kept, held = hold_out(np.arange(len(train[1])), train[1], data.validation, classes, data.split_seed, "validation")
+    _, height, width, channels = train[0].shape
+    return DataSet(
+        name=data.name,
+        classes=tuple(classes),
+        shape=(channels, height, width),
+        mean=normalise[0],
+        std=normalise[1],
+        train=Split(train[0], kept, train[1][kept]),
+        validation=Split(train[0], held, train[1][held]),
+        test=Split(test[0], np.arange(len(test[1])), test[1]),
+        content=content,
+        notes=tuple(notes),
+    )
+
+
+def empty_classes(labels: np.ndarray, classes: Sequence[str], what: str) -> list[str]:
+    """Says which classes have no image of a split, if any."""
+    counts = np.bincount(labels, minlength=len(classes))
+    empty = [name for name, count in zip(classes, counts, strict=True) if not count]
+    return [f"{len(empty)} classes have no {what} images: {listed(empty)}; every class needs some"] if empty else []
+
+
+def label_problems(labels: np.ndarray, images: int, classes: int, where: str) -> list[str]:
+    """What is wrong with labels: their number, and values that name no class."""
+    if labels.shape != (images,):
+        return [f"{where} holds {images:,} images and labels of shape {labels.shape}; every image needs one label"]
+    if labels.dtype.kind not in "iu":
+        return [f"{where}: labels are {labels.dtype}; expected whole numbers, 0 to {classes - 1}"]
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if not len(wrong):
+        return []
+    first = f"the first is {labels[wrong[0]]}, of image {wrong[0]}"
+    return [f"{where}: {len(wrong)} labels are not in 0..{classes - 1} ({first}); there are {classes} classes"]
+
+
+def normalisation_problems(data: Normalised, channels: int) -> list[str]:
+    """What is wrong with the mean and std that a spec gives for images of so many channels."""
+    problems = []
+    names = " (red, green, blue)" if channels == 3 else ""
+    for name, values in (("mean", data.mean), ("std", data.std)):
+        if values is None:
+            continue
+        if len(values) != channels:
+            plural = "s" if channels > 1 else ""
+            problems.append(f"{name}: expected {channels} number{plural}{names}, found {len(values)}")
+        if not all(0 <= value <= 1 for value in values) or (name == "std" and 0 in values):
+            bounds = "above 0 and not above 1" if name == "std" else "in 0..1"
+            problems.append(f"{name}: expected numbers {bounds}, of pixel values in 0..1; divide by 255 if need be")
+    return problems
 
 
 def array_digest(array: np.ndarray) -> str:
@@ -95,19 +199,6 @@ def hold_out(
     return np.setdiff1d(rows, out, assume_unique=True), out
 
 
-def moments(images: np.ndarray, rows: np.ndarray | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of uint8 images (N, H, W, C), of values in 0..1, over
-    `rows` (default: all). Exact: counted, not summed in floating point. A constant channel gets the std of one
-    grey level, so that normalising never divides by zero."""
-    levels = np.arange(256) / 255
-    counts = np.zeros((images.shape[3], 256), np.int64)
-    rows = np.arange(len(images)) if rows is None else rows
-    for start in range(0, len(rows), 1000):
-        part = images[rows[start : start + 1000]]
-        for channel in range(len(counts)):
-            counts[channel] += np.bincount(part[..., channel].ravel(), minlength=256)
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    mean = shares @ levels
-    variance = (shares * (levels - mean[:, None]) ** 2).sum(axis=1)
-    std = np.maximum(np.sqrt(variance), 1 / 255)
-    return tuple(map(float, mean)), tuple(map(float, std))
+def listed(names: Sequence[str]) -> str:
+    """The first few of these names."""
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.engine.data.dataset import DataSet, Split, array_digest, hold_out, moments
-from orchestrator.spec.models import Digits
+from orchestrator.engine.data.dataset import DataSet, Split, array_digest, hold_out
+from orchestrator.engine.data.moments import moments
+from orchestrator.spec.data import Digits
 
 
 def load_digits(data: Digits) -> DataSet:
