@@ -41,10 +41,9 @@ def encode(weights: Tensors, masks: Tensors) -> bytes:
     - NAME/counts and NAME/columns: compressed sparse rows of the weight as a matrix (first dimension x all others):
       how many weights each row keeps and their columns, both in the smallest unsigned integer that holds them.
 
-    The file's metadata holds the shape of each such weight, as JSON under "shapes". A weight that is smaller with all
-    its values stays as it is, and so does what has no mask. Raises ValueError where a mask does not fit its weight."""
-    parts: Tensors = dict(weights)
-    shapes: dict[str, list[int]] = {}
+    The file's metadata holds the shape of each such weight. A weight that is smaller with all its values stays as it
+    is, and so does what has no mask. Raises ValueError where a mask does not fit its weight."""
+    parts, shapes = dict(weights), {}
     for layer, mask in masks.items():
         name = f"{layer}.weight" if layer else "weight"
         value = weights.get(name)
@@ -55,16 +54,16 @@ def encode(weights: Tensors, masks: Tensors) -> bytes:
         if _bytes(kept) + (len(kept) - 1) * ENTRY < _bytes({name: value}):
             del parts[name]
             parts |= kept
-            shapes[name] = list(value.shape)
-    # in one text: the format writes several in any order, and the file compresses to another size each time
-    return to_bytes(parts, {"shapes": json.dumps(shapes)})
+            shapes[name] = json.dumps(list(value.shape))
+    return to_bytes(parts, shapes or None)
 
 
 def decode(encoded: bytes) -> Tensors:
     """The state dict that `encode` was given, removed weights zero."""
     header = json.loads(encoded[8 : 8 + int.from_bytes(encoded[:8], "little")])
     weights = safetensors.torch.load(encoded)
-    for name, shape in json.loads(header["__metadata__"]["shapes"]).items():
+    for name, text in header.get("__metadata__", {}).items():
+        shape = json.loads(text)
         mask = _mask(name, shape, weights)
         values = weights.pop(f"{name}/values")
         weights[name] = values.new_zeros(shape).masked_scatter_(mask, values)
