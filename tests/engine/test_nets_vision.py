@@ -192,14 +192,14 @@ def test_options_of_the_builder_are_passed_on() -> None:
         (
             Model(name="resnext50_32x4d", groups=8),
             "groups",
-            "torchvision's resnext50_32x4d sets this itself (ValueError: The parameter 'groups' expected value 32 but got 8 "
-            "instead.); remove it",
+            "torchvision's resnext50_32x4d sets this itself (ValueError: The parameter 'groups' expected value 32 but "
+            "got 8 instead.); remove it",
         ),
         (
             Model(name="alexnet", dropout=3.0),
             "name",
-            "torchvision's alexnet cannot be made so: ValueError: dropout probability has to be between 0 and 1, but "
-            "got 3.0",
+            "torchvision's alexnet cannot be made with these options: ValueError: dropout probability has to be "
+            "between 0 and 1, but got 3.0",
         ),
     ],
 )
