@@ -32,6 +32,17 @@ def check_model(model: Model, classes: int, shape: Shape) -> list[Problem]:
     return problems + (weights_problems(net, model.weights) if net is not None and model.weights else [])
 
 
+def fault_on_one_image(net: nn.Module, shape: Shape) -> str:
+    """Why the network cannot train on a single image, which a batch norm that sees one value a channel cannot; empty
+    where it can."""
+    try:
+        with torch.no_grad():
+            with_zeros(net).train()(torch.zeros(1, *shape))
+    except Exception as error:  # whatever a user's forward raises
+        return said(error)
+    return ""
+
+
 def _try(name: str, net: nn.Module, classes: int, shape: Shape) -> None:
     """Run two images through the network, training and not. Raises InputError if it fails, ModelError where no
     logits come out."""
