@@ -13,7 +13,7 @@ EXAMPLES = "Example: jackpot ratios --model resnet32 --model-option width=2 --ra
 
 
 def command(
-    model: Annotated[str, typer.Option(help="A network, or module:factory.")],
+    model: Annotated[str, typer.Option(help="A network, also of torchvision, or module:factory.")],
     ratio: Annotated[str, typer.Option(help="uniform, balanced, erk, smart, ascend, linear_decay, cubic.")],
     sparsity: Annotated[str, typer.Option(help="Fraction of the weights to remove, e.g. 0.9.")],
     model_option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the network.")] = None,

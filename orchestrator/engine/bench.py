@@ -15,7 +15,7 @@ from methods.method import Method
 from orchestrator.engine import nets
 from orchestrator.engine.computing import checked_masks, computed
 from orchestrator.engine.data import Batches
-from orchestrator.engine.nets.fitted import fitted
+from orchestrator.engine.nets.fitted import fitted, structure_of
 from orchestrator.engine.planning import PlanningBench, Request, training_key
 from orchestrator.engine.seeds import generator, seed_globals
 from orchestrator.engine.setting import Setting
@@ -211,7 +211,9 @@ class TrialBench(PlanningBench):
 
     def net(self, weights: Tensors) -> nn.Module:
         """See Workbench."""
-        net = self._placed(fitted(self._build(), weights))
+        net = self._build()
+        if structure_of(net) != structure_of(weights):
+            net = self._placed(fitted(net, weights, self.setting.data.shape))
         net.load_state_dict(weights)
         return net.train()
 

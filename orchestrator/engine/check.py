@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from methods import budget
 from methods.layers import prunable_layers
 from orchestrator.engine.data import DataError, DataSet, load_data
-from orchestrator.engine.nets import ModelError, check_model, skeleton
+from orchestrator.engine.nets import ModelError, check_model, fault_on_one_image, skeleton
 from orchestrator.engine.plan import Trial, model_label, plan_trial, sparsities
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.train import steps_per_epoch
@@ -37,7 +37,8 @@ def check(loaded: Loaded) -> list[Problem]:
     # a fault in another section, such as tracking, must not hide what is wrong here
     spec = loaded.spec or Spec.model_construct(**loaded.parts)
     right = {i: Setting(spec, model) for i, model in enumerate(models) if not found[i]}
-    return [*problems, *_check_layers(spec, right), *_check_methods(spec, list(right.values()))]
+    settings = list(right.values())
+    return [*problems, *_check_last_step(settings), *_check_layers(spec, right), *_check_methods(spec, settings)]
 
 
 def notes(loaded: Loaded) -> list[str]:
@@ -61,6 +62,25 @@ def _check_recipe(recipe: Recipe, data: DataSet) -> list[Problem]:
         message = f"{recipe.augmentation.crop} is more than the {side} pixels of an image's side; lower it"
         problems.append(Problem(("recipe", "augmentation", "crop"), message))
     return problems
+
+
+def _check_last_step(settings: list[Setting]) -> list[Problem]:
+    """Networks that would fail at the end of the first epoch, where a single image is left over."""
+    return [
+        Problem(
+            ("recipe", "batch"),
+            f"leaves one image for the last step of an epoch, on which {setting.model.name!r} cannot train ({fault}); "
+            "choose another",
+        )
+        for setting in settings
+        if _last_batch(setting) == 1 and (fault := fault_on_one_image(setting.skeleton, setting.data.shape))
+    ]
+
+
+def _last_batch(setting: Setting) -> int:
+    """Images in the last step of an epoch."""
+    batch = setting.spec.recipe.batch
+    return len(setting.data.train.labels) % batch or batch
 
 
 def _check_names(models: list[Model]) -> list[Problem]:

@@ -12,7 +12,7 @@ from methods.layers import Layer, is_residual, prunable_layers
 from orchestrator.engine.data import DataSet, load_data
 from orchestrator.engine.files import digest
 from orchestrator.engine.macs import Macs, macs
-from orchestrator.engine.nets import skeleton, source_of, weights_fingerprint
+from orchestrator.engine.nets import canonical, skeleton, source_of, weights_fingerprint
 from orchestrator.engine.train import steps_per_epoch
 from orchestrator.spec.models import Model, Spec
 
@@ -73,7 +73,7 @@ class Setting:
             "version": STAGE_VERSION,
             "data": self.data.fingerprint,
             "model": {
-                "name": self.model.name,
+                "name": canonical(self.model.name),
                 "options": self.model.options,
                 "source": source_of(self.model),
             },

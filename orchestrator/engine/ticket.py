@@ -57,7 +57,7 @@ class LoadedTicket:
         from orchestrator.engine.nets.fitted import fitted
 
         try:
-            net = fitted(self.dense_network(), self.weights)
+            net = fitted(self.dense_network(), self.weights, tuple(self.structure["input"]["shape"]))
             net.load_state_dict(self.weights)
         except ModelError as error:
             raise TicketError("; ".join(message for _, message in error.problems)) from error

@@ -21,7 +21,8 @@ class Model(BaseModel):
     __pydantic_extra__: dict[str, Scalar] = {}
 
     name: str = Field(min_length=1)
-    """A built-in network (convnet, resnet20, vgg19, ...) or `module:factory`."""
+    """A built-in network (convnet, resnet20, vgg19, ...), one of torchvision's (resnet18, ...) or
+    `module:factory`."""
     weights: str | None = None
     """A .safetensors or .pt file, or the name of torchvision weights, to start from instead of training
     the dense network."""

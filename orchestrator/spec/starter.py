@@ -24,7 +24,9 @@ data:
   # shape: [3, 32, 32]            # fake: channels, height, width; and classes, train and test (how many), seed
 
 model:
-  name: convnet                   # or resnet8, resnet20, resnet32, resnet56, vgg19, or your module:factory;
+  name: convnet                   # or lenet_300_100, lenet5, conv3, resnet8/20/32/56/110, vgg11/16/19,
+                                  # resnet18_cifar, resnet50_cifar, mobilenet_v2_cifar; or one of torchvision's, such
+                                  # as resnet18 (torchvision.models:vgg19 for a name of both); or your module:factory;
                                   # further keys are options of the network, such as width: 2 of a resnet;
                                   # several networks: model: [convnet, {name: resnet20, width: 2}]
   # weights: dense.safetensors    # a .safetensors or .pt file, or torchvision's, to start from

@@ -11,7 +11,7 @@ from orchestrator.api import load_ticket
 from orchestrator.engine.data import load_data
 from orchestrator.engine.files import read_sealed, write_sealed
 from orchestrator.engine.ticket import write_ticket
-from orchestrator.spec.models import Digits
+from orchestrator.spec.data import Digits
 
 TRIAL = "convnet_random_s70_seed0"
 

@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from orchestrator.api import faults
+from orchestrator.engine.data import load_data
 from orchestrator.engine.nets import build
+from orchestrator.spec.data import Digits
 from orchestrator.spec.loading import load
 from orchestrator.spec.models import Model
 
@@ -136,3 +138,15 @@ def test_a_network_of_a_programs_own_main_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
     said = _faults(model="__main__:net")
     assert "a network's source must be a .py file" in "".join(said)
+
+
+@pytest.mark.parametrize("batch", [1, 647])
+def test_one_image_left_over_is_refused_where_a_network_cannot_train_on_it(batch: int) -> None:
+    assert len(load_data(Digits()).train.labels) == 2 * 647 + 1
+    (said,) = _faults(
+        model=["resnet18_cifar", "convnet", "lenet5"], recipe={"epochs": 2, "batch": batch}, methods=["dense"]
+    )
+    assert (
+        "recipe.batch: leaves one image for the last step of an epoch, on which 'resnet18_cifar' cannot train" in said
+    )
+    assert _faults(model="resnet18_cifar", recipe={"epochs": 2, "batch": 64}) == []

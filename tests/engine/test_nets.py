@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
@@ -37,11 +38,86 @@ def _counts(name: str, shape: tuple[int, int, int] = CIFAR, classes: int = 10, *
         ("resnet8", {}, 10, 77_360),
         ("resnet20", {}, 22, 270_896),
         ("resnet56", {}, 58, 851_504),
+        # as resnet8, with 36 convolutions a stage: 432 + 36 * 16^2 * 9 + ... ; "1.7M" in He et al., table 6
+        ("resnet110", {}, 112, 1_722_416),
         ("resnet8", {"width": 0.5}, 10, 19_608),
     ],
 )
 def test_layers_and_prunable_weights(name: str, options: dict[str, Any], layers: int, weights: int) -> None:
     assert _counts(name, **options) == (layers, weights)
+
+
+def _parameters(name: str, shape: tuple[int, int, int] = CIFAR, **options: Any) -> int:
+    return sum(each.numel() for each in skeleton(Model(name=name, **options), 10, shape).parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "shape", "parameters"),
+    [
+        # 784 * 300 + 300 * 100 + 100 * 10 weights and 410 biases: the 267K of Han et al. 2015, table 3
+        ("lenet_300_100", {}, (1, 28, 28), 266_610),
+        # the 431K there: 20 * 25 + 50 * 20 * 25 + 800 * 500 + 500 * 10 weights and 580 biases
+        ("lenet5", {"caffe": True}, (1, 28, 28), 431_080),
+        # 6 * 25 + 16 * 6 * 25 + 400 * 120 + 120 * 84 + 84 * 10 weights and 236 biases, for LeCun's padded digits
+        ("lenet5", {}, (1, 28, 28), 61_706),
+        ("lenet5", {}, (1, 32, 32), 61_706),
+        # convolutions 1,792 + 73,856 + 295,168, batch norms 2 * 448, classifier 2,570
+        ("conv3", {}, CIFAR, 374_282),
+        # figures that public CIFAR implementations of these two agree on
+        ("resnet18_cifar", {}, CIFAR, 11_173_962),
+        ("resnet50_cifar", {}, CIFAR, 23_520_842),
+    ],
+)
+def test_parameters(name: str, options: dict[str, Any], shape: tuple[int, int, int], parameters: int) -> None:
+    assert _parameters(name, shape, **options) == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("vgg11", [64, 128, 256, 256, 512, 512, 512, 512]),
+        ("vgg16", [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]),
+    ],
+)
+def test_parameters_of_the_vggs(name: str, channels: list[int]) -> None:
+    weights = [9 * i * o for i, o in itertools.pairwise([3, *channels])] + [512 * 10]
+    assert _counts(name) == (len(channels) + 1, sum(weights))
+    assert _parameters(name) == sum(weights) + 3 * sum(channels) + 10  # biases, batch norms' two, the classifier's
+
+
+def test_parameters_of_mobilenet() -> None:
+    layers, inputs = [(3, 32)], 32  # outputs of each convolution, and the weights of each of them
+    blocks = [(16, 1)] + [(24, 6)] * 2 + [(32, 6)] * 3 + [(64, 6)] * 4 + [(96, 6)] * 3 + [(160, 6)] * 3 + [(320, 6)]
+    for outputs, expansion in blocks:
+        inner = inputs * expansion
+        layers += [(inputs, inner), (9, inner), (inner, outputs)]
+        inputs = outputs
+    layers.append((320, 1280))
+    weights = sum(each * outputs for each, outputs in layers) + 1280 * 10
+    assert _counts("mobilenet_v2_cifar") == (len(layers) + 1, weights)
+    assert _parameters("mobilenet_v2_cifar") == weights + 3 * sum(outputs for _, outputs in layers) + 10
+
+
+def test_mobilenet_halves_the_image_three_times() -> None:
+    net = build(Model(name="mobilenet_v2_cifar", width=0.125), 10, CIFAR, 0)
+    sizes = []
+    for block in net.blocks:
+        block.register_forward_hook(lambda module, given, made: sizes.append(made.shape[-1]))
+    net(torch.zeros(2, *CIFAR))
+    # the stem pads 32 to 34
+    assert sizes == [34] + [17] * 2 + [9] * 3 + [5] * 11
+
+
+def test_lenet_sees_what_a_padded_image_shows() -> None:
+    images = torch.randn(2, 1, 28, 28)
+    small, large = (build(Model(name="lenet5"), 10, (1, side, side), 0) for side in (28, 32))
+    assert torch.equal(small(images), large(F.pad(images, [2, 2, 2, 2])))
+
+
+def test_lenets_draw_glorot_normal_weights() -> None:
+    net = build(Model(name="lenet_300_100"), 10, (1, 28, 28), 0)
+    assert net.fc1.weight.std().item() == pytest.approx(math.sqrt(2 / (784 + 300)), rel=0.02)
+    assert not net.fc1.bias.any()
 
 
 def test_convnet_on_grey_digits_is_small() -> None:
@@ -118,12 +194,17 @@ def test_planning_with_a_skeleton_does_not_load_torchs_compiler() -> None:
     assert run.stdout == "[]\n"
 
 
-def test_only_resnets_are_residual() -> None:
+def test_resnets_and_mobilenet_are_residual() -> None:
     residual = {name: skeleton(Model(name=name), 10, CIFAR).residual for name in nets.known()}
-    assert [name for name, value in residual.items() if value] == ["resnet8", "resnet20", "resnet32", "resnet56"]
+    plain = ["lenet_300_100", "lenet5", "convnet", "conv3", "vgg11", "vgg16", "vgg19"]
+    assert [name for name, value in residual.items() if value is False] == plain
+    assert all(value is True for name, value in residual.items() if name not in plain)
 
 
-@pytest.mark.parametrize("name", ["convnet", "resnet8", "resnet20", "resnet32", "resnet56"])
+SMALL = ["lenet_300_100", "lenet5", "convnet", "resnet8", "resnet56", "resnet18_cifar", "mobilenet_v2_cifar"]
+
+
+@pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (3, 64, 64), (2, 11, 9)])
 def test_networks_take_small_and_odd_images(name: str, shape: tuple[int, int, int]) -> None:
     assert check_model(Model(name=name), 7, shape) == []
@@ -135,6 +216,9 @@ def test_vgg_takes_cifar_and_tiny_imagenet_and_says_so_of_digits() -> None:
     ((path, message),) = check_model(Model(name="vgg19"), 10, (1, 8, 8))
     assert path == ("name",)
     assert message.startswith("'vgg19' cannot take images of 1x8x8 (channels x height x width): ")
+    assert message.endswith(
+        "; the nearest square images tried that it takes are 1x16x16: use such images, or another network"
+    )
 
 
 def test_resnet_at_half_width_trains_a_step() -> None:
@@ -162,7 +246,11 @@ def test_convnet_learns_the_digits() -> None:
     assert right / len(data.test.labels) > 0.95
 
 
-KNOWN = "convnet, resnet8, resnet20, resnet32, resnet56, vgg19"
+KNOWN = (
+    "lenet_300_100, lenet5, convnet, conv3, resnet8, resnet20, resnet32, resnet56, resnet110, resnet18_cifar, "
+    "resnet50_cifar, mobilenet_v2_cifar, vgg11, vgg16, vgg19, any classification network of torchvision (resnet18, "
+    "vit_b_16, ...)"
+)
 
 
 @pytest.mark.parametrize(

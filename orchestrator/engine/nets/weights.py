@@ -10,17 +10,20 @@ import torch
 from torch import nn
 
 from orchestrator.engine.files import digest, file_digest
-from orchestrator.engine.nets.errors import ModelError
+from orchestrator.engine.nets import vision
+from orchestrator.engine.nets.errors import ModelError, Problem
 
 FILES = (".safetensors", ".pt", ".pth")
 SHOWN = 5
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+"""How the names of the Inceptions' auxiliary classifiers begin."""
 
 
 def load_weights(net: nn.Module, weights: str) -> None:
     """Load `weights` into the network: a .safetensors file, a .pt or .pth file (a state_dict, or one under
     "state_dict"; loaded without running code), or the name of torchvision weights.
     Raises ModelError if they cannot be read, or list every name and shape that does not fit."""
-    state = _read(weights)
+    state = _wanted(net, _read(weights))
     if problem := _mismatch(net.state_dict(), state):
         raise _error(f"{weights}: does not fit the network: {problem}")
     net.load_state_dict(state)
@@ -29,7 +32,7 @@ def load_weights(net: nn.Module, weights: str) -> None:
 def weights_fingerprint(weights: str) -> str:
     """SHA-256 of a file's bytes; of torchvision weights, of their name and address, which holds a hash of the
     content, so that nothing is downloaded. Raises ModelError if there are no such weights."""
-    if _is_file(weights):
+    if is_file(weights):
         try:
             return file_digest(Path(weights))
         except OSError as error:
@@ -40,29 +43,48 @@ def weights_fingerprint(weights: str) -> str:
     return digest({"weights": str(known), "url": known.url})
 
 
-def weights_problems(net: nn.Module, weights: str) -> list[tuple[tuple[str, ...], str]]:
-    """What is wrong with `weights` for a network (which may be on the meta device). torchvision's weights are
-    looked up by name only: what they hold is known once they are downloaded."""
+def weights_problems(net: nn.Module, weights: str) -> list[Problem]:
+    """What is wrong with `weights` for a network (which may be on the meta device). Nothing is downloaded:
+    torchvision's weights have the shapes of torchvision's network of their name."""
     try:
-        if not _is_file(weights):
-            _torchvision(weights)
-        elif problem := _mismatch(net.state_dict(), _read(weights)):
+        state = _read(weights) if is_file(weights) else _shapes(weights)
+        if problem := _mismatch(net.state_dict(), _wanted(net, state)):
             raise _error(f"{weights}: does not fit the network: {problem}")
     except ModelError as error:
         return error.problems
     return []
 
 
+def is_file(weights: str) -> bool:
+    """Whether `weights` names a file, rather than torchvision's weights."""
+    return weights.lower().endswith(FILES)
+
+
 def _error(message: str) -> ModelError:
     return ModelError((("weights",), message))
 
 
-def _is_file(weights: str) -> bool:
-    return weights.lower().endswith(FILES)
+def _shapes(weights: str) -> dict[str, torch.Tensor]:
+    """torchvision's weights without their values: the network of that name as it was for them."""
+    from torchvision import models
+
+    known = _torchvision(weights)
+    for own in vision.names():
+        if isinstance(known, models.get_model_weights(own)):
+            classes, sides = len(known.meta["categories"]), known.meta["min_size"]
+            return dict(vision.skeleton(own, classes, (3, *sides), {}).state_dict())
+    raise _error(f"{weights}: are weights of no classification network")
+
+
+def _wanted(net: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights without those of auxiliary classifiers, where the network is one of torchvision's Inceptions."""
+    if getattr(net, "aux_logits", None) is not False:
+        return state
+    return {name: value for name, value in state.items() if not name.startswith(AUXILIARY)}
 
 
 def _read(weights: str) -> dict[str, torch.Tensor]:
-    if not _is_file(weights):
+    if not is_file(weights):
         return dict(_torchvision(weights).get_state_dict(progress=False, check_hash=True))
     weights_fingerprint(weights)  # says it well if there is no such file
     if weights.lower().endswith(".safetensors"):
@@ -113,7 +135,24 @@ def _mismatch(wanted: dict[str, torch.Tensor], given: dict[str, torch.Tensor]) -
         "unexpected": [name for name in given if name not in wanted],
         "other shapes": shapes,
     }
-    return "; ".join(f"{len(names)} {kind}: {_listed(names)}" for kind, names in kinds.items() if names)
+    listed = "; ".join(f"{len(names)} {kind}: {_listed(names)}" for kind, names in kinds.items() if names)
+    differing = {name: (given[name].shape, wanted[name].shape) for name in wanted if name in given}
+    return listed + ("" if kinds["missing"] or kinds["unexpected"] else _other_classes(differing))
+
+
+def _other_classes(shapes: dict[str, tuple[torch.Size, torch.Size]]) -> str:
+    """A remedy where all that differs are the outputs of one layer."""
+    differing = {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}
+    modules = {name.rpartition(".")[0] for name in differing}
+    outputs = {(there[:1], here[:1]) for there, here in differing.values()}
+    inputs_fit = all(there[1:] == here[1:] for there, here in differing.values())
+    if not (len(modules) == len(outputs) == 1 and inputs_fit):
+        return ""
+    ((there, here),) = outputs
+    return (
+        f" (a classifier for {there[0]} classes, and the data has {here[0]}; none is replaced, for `weights` stand for "
+        "the trained dense network: give weights for these classes, or leave `weights` out)"
+    )
 
 
 def _listed(names: list[str]) -> str:
