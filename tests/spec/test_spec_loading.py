@@ -18,7 +18,7 @@ from orchestrator.spec.problems import Problem
 SOURCE: dict[str, Any] = {
     "name": "x", "data": "digits", "model": "convnet", "recipe": {"epochs": 1}, "methods": ["dense"],
 }  # fmt: skip
-READY = "quickstart, random_tickets_cifar10"
+READY = "cifar10_cpu, quickstart, random_tickets_cifar10"
 
 
 def test_a_dict_may_hold_pythons_own_values() -> None:
@@ -138,6 +138,15 @@ def test_quickstart() -> None:
     assert trials(spec) == 30
     assert [arm.label for arm in arms(spec)] == ["dense", "random-smart", "snip", "lottery"]
     assert isinstance(spec.data, Digits)
+
+
+def test_cifar10_cpu() -> None:
+    spec = load("cifar10_cpu").require()
+    assert (spec.model[0].name, spec.model[0].options, spec.recipe.epochs) == ("resnet8", {"width": 0.5}, 4)
+    assert [method.name for method in spec.methods] == ["dense", "random", "snip", "lottery"]
+    assert spec.methods[-1].options == {"fraction": 0.5}
+    assert (list(map(str, spec.sparsities)), spec.seeds) == (["0.9", "0.95"], [0, 1, 2])
+    assert load("cifar10_cpu", ["data=cifar10"]).require().data.name == "cifar10"
 
 
 def test_random_tickets_cifar10() -> None:
