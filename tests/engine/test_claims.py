@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from stages import KEY, fork, killed_at_the_end, make_tensors, started
+from stage_files import KEY, fork, killed_at_the_end, make_tensors, started
 
 from orchestrator.engine.folder import FolderError, SweepFolder
 from orchestrator.engine.store import Store

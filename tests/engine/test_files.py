@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stages import KEY, fork, killed_at_the_end, make_tensors, started
+from stage_files import KEY, fork, killed_at_the_end, make_tensors, started
 
 from orchestrator.engine import files
 from orchestrator.engine import store as store_module

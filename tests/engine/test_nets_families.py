@@ -2,28 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
+import families
 import pytest
 from torch import nn
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "families.py"
-
-
-def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("jackpot_families", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-families = _script()
 
 
 @pytest.mark.slow

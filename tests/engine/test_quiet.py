@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stages import fork, killed_at_the_end, started
+from stage_files import fork, killed_at_the_end, started
 
 from orchestrator.engine.quiet import Quiet
 from orchestrator.engine.watch import Stopped, Watch

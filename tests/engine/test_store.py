@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from stages import KEY, make_tensors
+from stage_files import KEY, make_tensors
 
 from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SweepFolder

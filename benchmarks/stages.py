@@ -1,0 +1,70 @@
+"""Is anything trained twice, and are the slots busy? Epochs trained over distinct epochs and the busy share of the
+slots, undisturbed and under ten kills -9, half of the driver and half of a worker.
+
+    python benchmarks/stages.py [--kills N]
+
+The sweep that is shaken has trainings of seconds; the share of the slots is measured on the quickstart, undisturbed,
+for between the kills the slots are empty while Ray starts again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from kills import JACKPOT, Sweep
+from rich.console import Console
+from rich.table import Table
+
+SEED = 2026
+
+
+def main() -> None:
+    """Run the sweeps and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--without-quickstart", action="store_true", help="only the sweep that is shaken")
+    given = parser.parse_args()
+    table = Table(title="what a sweep trains, and how busy its slots are")
+    for name in ("sweep", "disturbed by", "seconds", "epochs trained", "distinct", "trained / distinct", "slots busy"):
+        table.add_column(name, justify="right" if name not in ("sweep", "disturbed by") else "left")
+    with tempfile.TemporaryDirectory(prefix="stages-") as folder:
+        calm, shaken = Sweep(Path(folder) / "calm" / "sweep"), Sweep(Path(folder) / "shaken" / "sweep")
+        rows = [] if given.without_quickstart else [("quickstart", "nothing", *_quickstart(Path(folder)))]
+        rows.append(("14 trials of 16 epochs", "nothing", calm, _timed(lambda: calm.shake(0, SEED))))
+        killing = _timed(lambda: shaken.shake(given.kills, SEED))
+        rows.append(("the same", f"{given.kills} kills -9", shaken, killing))
+        for name, by, sweep, seconds in rows:
+            busy = "" if sweep.busy is None or sweep is shaken else f"{100 * sweep.busy:.1f} %"
+            ratio = sweep.trained / sweep.distinct
+            numbers = (f"{seconds:.0f}", f"{sweep.trained:.2f}", f"{sweep.distinct:g}", f"{ratio:.3f}", busy)
+            table.add_row(name, by, *numbers)
+        back = shaken.rewinds()
+        Console(width=130).print(table)
+        faithful = sum(start >= kept for _, start, kept in back)
+        print(f"{len(back)} trainings went back under the kills, {faithful} of them to their last checkpoint or later")
+
+
+def _timed(run) -> float:  # type: ignore[no-untyped-def]  # whatever it returns
+    began = time.monotonic()
+    run()
+    return time.monotonic() - began
+
+
+def _quickstart(folder: Path) -> tuple[Sweep, float]:
+    print("the quickstart ...", file=sys.stderr, flush=True)
+    sweep = Sweep(folder / "quickstart")
+    command = [JACKPOT, "run", "quickstart", "--out", sweep.path]
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    with open(folder / "said.txt", "a") as said:
+        run = lambda: subprocess.run(command, env=environment, stdout=said, stderr=said, check=True)  # noqa: E731
+        return sweep, _timed(run)
+
+
+if __name__ == "__main__":
+    main()

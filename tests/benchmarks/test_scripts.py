@@ -1,0 +1,37 @@
+"""The benchmarks run and print their table; no speed is asserted."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "benchmarks"
+
+
+def run(script, *arguments):
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "COLUMNS": "150"}
+    command = [sys.executable, str(SCRIPTS / script), *arguments]
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    return shown.stdout
+
+
+@pytest.mark.slow
+def test_overhead():
+    shown = run("overhead.py", "--noop", "4", "--one", "0", "--ten", "0")
+    rows = [line.split("│")[1:-1] for line in shown.splitlines() if "│ 4 x 0 s" in line]
+    assert [row[1].strip()[:3] for row in rows] == ["(a)", "(b)", "(c)"]
+    assert all(float(row[3]) > 0 for row in rows)
+    assert "first training step" in shown
+
+
+@pytest.mark.slow
+def test_stages():
+    shown = run("stages.py", "--kills", "1", "--without-quickstart")
+    calm, shaken = ([cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line)
+    assert calm[:2] == ["14 trials of 16 epochs", "nothing"]
+    assert calm[3:6] == ["480.00", "480", "1.000"]
+    assert shaken[1] == "1 kills -9"
+    assert float(shaken[5]) >= 1
