@@ -149,6 +149,18 @@ def test_groups_are_those_that_the_layer_before_fits(before: int, after: int, gr
     assert (made.grouped.groups, made.grouped.in_channels, made.norm.num_channels) == (groups, before, before)
 
 
+def test_groups_of_torchvisions_resnext_that_are_gone() -> None:
+    net = _build("resnext50_32x4d")
+    pruned = copy.deepcopy(net)
+    block, keep = pruned.layer1[1], range(64)
+    for module in (block.conv1, block.bn1, block.conv2, block.bn2):
+        _slice(module, keep)
+    _slice(block.conv3, keep, dim=1)
+    block.conv2.groups, block.conv2.in_channels = 16, 64
+    made = _same(net, pruned)
+    assert (made.layer1[1].conv2.groups, made.layer1[2].conv2.groups) == (16, 32)
+
+
 class Tied(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
