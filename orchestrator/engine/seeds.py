@@ -27,7 +27,10 @@ def seed_globals(seed: int, purpose: str, *parts: int | str) -> None:
     """Seed the generators that a network may draw from by itself: torch's (dropout), Python's and numpy's. Done
     anew for every step, so that what a process drew before changes nothing."""
     derived = derive(seed, purpose, *parts)
-    torch.manual_seed(derived)
+    # as torch.manual_seed, which looks for devices of seven kinds and takes a millisecond, at every training step
+    torch.default_generator.manual_seed(derived)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(derived)
     random.seed(derived)
     np.random.seed(derived % 2**32)
 
