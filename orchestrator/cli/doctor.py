@@ -24,6 +24,9 @@ PACKAGES = (
     "mlflow",
     "pydantic",
     "safetensors",
+    "onnx",
+    "onnxscript",
+    "plotly",
     "scikit-learn",
     "scipy",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape  # plotly takes tags in a label for tags
 from typing import Any
 
 from orchestrator.report.cells import Cell, Network
@@ -86,10 +87,10 @@ def layer_profile(network: Network) -> Figure | None:
             done = network.at(label, sparsity).done
             if not done:
                 continue
-            layers = [layer["name"] for layer in done[0]["layers"]]
+            layers = [escape(layer["name"]) for layer in done[0]["layers"]]
             ratios = [[layer["keep_ratio"] for layer in result["layers"]] for result in done]
             rows.append([sum(column) / len(column) for column in zip(*ratios, strict=True)])
-            names.append(f"{label} {100 * sparsity:.4g} %")
+            names.append(escape(f"{label} {100 * sparsity:.4g} %"))
     if not rows:
         return None
     trace = {
@@ -109,7 +110,7 @@ def _trace(label: str, place: int, x: Sequence[float], cells: Sequence[Cell], da
     colour = COLOURS[place % len(COLOURS)]
     seeds = [f"{each.seeds} seeds" if each else "" for each in found]
     return {
-        "name": label, "x": list(x), "y": means, "mode": "lines+markers", "customdata": seeds,
+        "name": escape(label), "x": list(x), "y": means, "mode": "lines+markers", "customdata": seeds,
         "error_y": {"type": "data", "array": bars, "thickness": 1.2},
         "marker": {"symbol": MARKERS[place % len(MARKERS)], "color": colour, "size": 9},
         "line": {"color": colour, "dash": dash},

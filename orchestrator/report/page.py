@@ -50,7 +50,7 @@ def write_report(folders: Sequence[SweepFolder], path: Path | None = None) -> Pa
     sweeps = [read(folder) for folder in folders]
     path = path or folders[0].path / FILE
     title = f"Jackpot: {', '.join(sweep.name for sweep in sweeps)}"
-    body = [f"<h1>{html.text(title)}</h1>", f'<p class="note">Written {time.strftime("%Y-%m-%d %H:%M:%S %Z")}.</p>']
+    body = [f"<h1>{html.text(title)}</h1>"]
     for sweep in sweeps:
         body += _sweep(sweep, headed=len(sweeps) > 1)
     write_text(path, html.page(title, body))
@@ -82,6 +82,9 @@ def _asked(sweep: Sweep) -> Iterator[str]:
     states += [f"{len(sweep.missing)} not run"] if sweep.missing else []
     yield f"<p>{len(sweep.results) + len(sweep.missing)} trials: {html.text(', '.join(states) or 'none')}.</p>"
     if sweep.results:
+        # not the time of writing: a page of the same results is the same file, and MLflow keeps one of it
+        last = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(max(result["ended"] for result in sweep.results)))
+        yield f'<p class="note">The last of them ended on {last}.</p>'
         some = sweep.results[0]
         facts = {
             "data": {result["data"] for result in sweep.results},

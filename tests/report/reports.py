@@ -21,7 +21,7 @@ def result(label: str, sparsity: float, seed: int, accuracy: float | None, **cha
         "layers": [{"name": "conv", "weights": 10, "kept": 1, "keep_ratio": 1 - sparsity}],
         "latency": [record()], "collapsed": [], "error": error, "blocked_by": None,
         "host": {"hostname": "here", "device": "cpu", "threads": 1}, "versions": {"torch": "2"}, "key": "k",
-        "options": {}, **changes,
+        "options": {}, "ended": 1_700_000_000.0 + seed, **changes,
     }  # fmt: skip
 
 

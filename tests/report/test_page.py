@@ -42,6 +42,7 @@ def made_up(tmp_path: Path) -> SweepFolder:
     narrow = record(structure="t" * 64, ms=1.0, speedup=2.0, interval=[1.9, 2.1], noisy=True)
     failed = record(batch=64, error="OutOfMemoryError: too much")
     rows.append(result("narrow", 0.9, 0, 0.8, latency=[narrow, failed], collapsed=["conv"]))
+    rows.append(result("<b>bold</b>", 0.9, 0, 0.6))
     rows.append(result(EVIL, 0.9, 0, 0.7, error={"type": "E", "message": EVIL, "traceback": ""}, status="failed"))
     return folder_of(tmp_path / "made-up", rows, missing=["net_left_s0.9_seed0"])
 
@@ -55,7 +56,8 @@ def words(path: Path) -> str:
 def test_the_page_says_what_came_out(made_up: SweepFolder) -> None:
     shown = words(write_report([made_up]))
     for part in (
-        "9 trials: 1 diverged, 6 done, 1 failed, 1 not run",
+        "The last of them ended on 2023-11-14 22:13:21 UTC",
+        "10 trials: 1 diverged, 7 done, 1 failed, 1 not run",
         "90.50 ± 6.35 (2)",
         "50.00 (1) 1 diverged",
         "good has the highest mean",
@@ -74,8 +76,14 @@ def test_the_page_says_what_came_out(made_up: SweepFolder) -> None:
 def test_nothing_of_a_user_is_taken_for_html_and_nothing_is_fetched(made_up: SweepFolder) -> None:
     text = write_report([made_up]).read_text()
     assert "alert(1)</script>" not in text
+    assert '"name": "&lt;b&gt;bold&lt;/b&gt;"' in text, "escaped in plots too, where plotly takes tags for tags"
     assert "alert(1)&lt;/script&gt;" in text
     assert not re.findall(r"""(?:src|href)\s*=|url\(|@import""", text.replace("spec.yaml", ""))
+
+
+def test_the_same_results_give_the_same_file(made_up: SweepFolder) -> None:
+    first = write_report([made_up]).read_bytes()
+    assert write_report([made_up]).read_bytes() == first
 
 
 def test_one_seed_is_said_to_prove_nothing(tmp_path: Path) -> None:
