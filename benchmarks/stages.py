@@ -28,15 +28,16 @@ def main() -> None:
     """Run the sweeps and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=16, help="of each training of the sweep that is shaken")
     parser.add_argument("--without-quickstart", action="store_true", help="only the sweep that is shaken")
     given = parser.parse_args()
     table = Table(title="what a sweep trains, and how busy its slots are")
     for name in ("sweep", "disturbed by", "seconds", "epochs trained", "distinct", "trained / distinct", "slots busy"):
         table.add_column(name, justify="right" if name not in ("sweep", "disturbed by") else "left")
     with tempfile.TemporaryDirectory(prefix="stages-") as folder:
-        calm, shaken = Sweep(Path(folder) / "calm" / "sweep"), Sweep(Path(folder) / "shaken" / "sweep")
+        calm, shaken = (Sweep(Path(folder) / name / "sweep", given.epochs) for name in ("calm", "shaken"))
         rows = [] if given.without_quickstart else [("quickstart", "nothing", *_quickstart(Path(folder)))]
-        rows.append(("14 trials of 16 epochs", "nothing", calm, _timed(lambda: calm.shake(0, SEED))))
+        rows.append((f"14 trials of {given.epochs} epochs", "nothing", calm, _timed(lambda: calm.shake(0, SEED))))
         killing = _timed(lambda: shaken.shake(given.kills, SEED))
         rows.append(("the same", f"{given.kills} kills -9", shaken, killing))
         for name, by, sweep, seconds in rows:

@@ -173,4 +173,4 @@ def test_training_pauses_while_it_is_measured(make_spec: MakeSpec, tmp_path: Pat
     _, busy = busy_share([events, later])
     assert busy is not None
     lived = told[-1]["time"] - told[0]["time"] + 1
-    assert busy == pytest.approx(1 - watch.quiet.paused / lived, abs=0.1), "the pause is no work"
+    assert busy < 1 - 0.25 / lived, "the pause is no work"
