@@ -67,6 +67,8 @@ def section_at(path: Path, raw: Any) -> type[BaseModel] | None:
 def _problems(error: ValidationError, raw: Any, section: Callable[[Path], type[BaseModel] | None]) -> list[Problem]:
     places: dict[Path, list[ErrorDetails]] = {}
     for detail in error.errors():
+        if detail["type"] == "too_short" and detail["input"]:
+            continue  # pydantic counts only the entries that are right; what is wrong with the others is said
         places.setdefault(_place(detail, raw), []).append(detail)
     problems = []
     for path, details in places.items():

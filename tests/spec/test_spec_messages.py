@@ -86,6 +86,7 @@ CASES = [
      ["methods[0].per_class[1]: expected a number not below 1, found 0"]),
     ("resources: {gpu: 2}", ["resources.gpu: a trial uses at most one GPU"]),
     ("latency: {batches: []}", ["latency.batches: expected a list of at least 1, found an empty list"]),
+    ("latency: {batches: [0]}", ["latency.batches[0]: expected a number not below 1, found 0"]),
     ("latency: {batches: [1, 0]}", ["latency.batches[1]: expected a number not below 1, found 0"]),
     ("latency: {batches: [64, 64]}", ["latency.batches: 64 stands twice; remove one"]),
     ("latency: {seconds: 0}", ["latency.seconds: expected a number above 0, found 0"]),
