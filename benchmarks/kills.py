@@ -46,7 +46,7 @@ LONGEST = 900.0
 class Sweep:
     """The sweep in a folder, run by the real command: 14 trials of so many epochs."""
 
-    def __init__(self, folder: Path, epochs: int = 16) -> None:
+    def __init__(self, folder: Path, epochs: int = 24) -> None:
         self.path, self.folder = folder, SweepFolder(folder)
         plugin = folder.parent / "plugin"
         points = plugin / "shaken_often-1.dist-info"

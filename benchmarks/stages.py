@@ -28,7 +28,7 @@ def main() -> None:
     """Run the sweeps and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=16, help="of each training of the sweep that is shaken")
+    parser.add_argument("--epochs", type=int, default=24, help="of each training of the sweep that is shaken")
     parser.add_argument("--without-quickstart", action="store_true", help="only the sweep that is shaken")
     given = parser.parse_args()
     table = Table(title="what a sweep trains, and how busy its slots are")
