@@ -8,10 +8,10 @@ bench computes nothing at all, so a method never looks at tensors outside a func
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
@@ -19,8 +19,22 @@ from torch import nn
 from methods.layers import Layer
 from methods.step import Step
 
+if TYPE_CHECKING:
+    from methods.updater import Updater
+
 Tensors = dict[str, torch.Tensor]
 """Weights: the network's state_dict. Masks: layer name -> bool tensor of the weight's shape, True is kept."""
+
+
+@dataclass(frozen=True)
+class DataView:
+    """Training data made from the sweep's: `kind` is class_block (block `block` of the classes in `of` equal parts,
+    labels from 0; validation and test are cut alike), half (of the images of each class), random_labels,
+    permuted_pixels (each image in an order of its own) or noise (both of these). All draws are the trial's."""
+
+    kind: str
+    block: int = 0
+    of: int = 1
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,10 @@ class Stage:
 
     key: str
     step: int = 0
+
+    def at(self, step: int) -> Stage:
+        """The same weights at another step of the schedule: learning-rate rewinding trains them from there."""
+        return replace(self, step=step)
 
     def __getitem__(self, name: str) -> Any:
         raise TypeError("a Stage names a result and holds none; look at tensors in a function given to `bench.compute`")
@@ -41,6 +59,11 @@ class Ticket:
 
     weights: Stage
     masks: Stage
+    trained: Stage | None = None
+    """The trained ticket, of a method that trains it itself: while it prunes, or under a recipe of its own."""
+    before: Stage | None = None
+    """Weights whose test accuracy is reported beside the trained ticket's, as accuracy/before: those just before
+    pruning, for pruning plasticity."""
 
 
 class Workbench(Protocol):
@@ -55,21 +78,52 @@ class Workbench(Protocol):
     residual: bool | None
     """Whether the network has residual connections; None where a user's network does not say."""
     classes: int
+    shape: tuple[int, int, int]
+    """Of an image: channels, height, width."""
     smallest_class: int
     """Training images of the class that has the fewest."""
+    recipe: Mapping[str, Any]
+    """How networks are trained, as JSON: the spec's section `recipe`."""
 
-    def initialise(self) -> Stage:
-        """The network's initial weights (or the ones the spec names as `weights:`)."""
+    def iterations(self, step: Step) -> int:
+        """Optimiser iterations until a step of the schedule."""
+        ...
+
+    def initialise(self, draw: int = 0) -> Stage:
+        """The network's initial weights (or the ones the spec names as `weights:`). Other `draw`s are other weights
+        of the same distribution. ValueError for these where the spec names weights."""
         ...
 
     def dense_masks(self) -> Stage:
         """Masks that keep every weight."""
         ...
 
-    def train(self, weights: Stage, masks: Stage | None = None, until: Step | None = None) -> Stage:
+    def on(self, data: DataView | None = None, recipe: Mapping[str, Any] | None = None) -> Workbench:
+        """This bench on other training data, or with some keys of the recipe changed. Its stages stand beside this
+        one's, and may be used on it wherever the shapes fit. Raises ValueError where the data do not allow the view,
+        or the recipe is none."""
+        ...
+
+    def ask(self, stage: Stage, name: str, otherwise: float) -> float:
+        """The number that a stage holds under `name`, for a method whose course depends on data. The plan of a sweep
+        is made with `otherwise`, which must be the answer that leads to the longest course."""
+        ...
+
+    def train(
+        self,
+        weights: Stage,
+        masks: Stage | None = None,
+        until: Step | None = None,
+        updater: Updater | None = None,
+    ) -> Stage:
         """Weights after training `weights` under `masks` (default: dense) from their step of the schedule to
-        `until` (default: the end). The optimiser starts fresh; removed weights stay exactly zero.
+        `until` (default: the end). The optimiser starts fresh; removed weights stay exactly zero. An `updater`
+        changes the masks on the way: see `masks_of`.
         Raises ValueError if `until` lies before the weights' step or beyond the schedule's end."""
+        ...
+
+    def masks_of(self, trained: Stage) -> Stage:
+        """The masks that an updater left at the end of this training."""
         ...
 
     def compute(self, function: Callable[..., Tensors], *inputs: Stage, **options: Any) -> Stage:
@@ -93,6 +147,12 @@ class Workbench(Protocol):
     def scoring_batch(self, per_class: int, part: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """A class-balanced batch of training images (N, C, H, W) and labels (N,), N = classes * per_class,
         augmented as in training. Other `part`s are other draws. ValueError if a class has fewer images."""
+        ...
+
+    def images(self, split: str, batch: int, part: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Batches (images (N, C, H, W), labels (N,)) of at most `batch` images. Of "train": all images once, in a
+        random order (other `part`s are other orders), augmented as in training. Of "validation": all in their order,
+        not augmented; nothing where the spec holds none out."""
         ...
 
     def generator(self, purpose: str, *parts: int | str) -> torch.Generator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -220,6 +221,15 @@ class TrialBench(PlanningBench):
     def scoring_batch(self, per_class: int, part: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """See Workbench."""
         return self.batches.scoring(per_class, self.generator("scoring", part))
+
+    def images(self, split: str, batch: int, part: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """See Workbench."""
+        if split == "validation":
+            return self.batches.evaluation(split, batch)
+        order = self.batches.order(self.generator("order of images", part)).split(batch)
+        return self.batches.training(
+            (own, self.generator("augmentation of images", part, number)) for number, own in enumerate(order)
+        )
 
     def generator(self, purpose: str, *parts: int | str) -> torch.Generator:
         """See Workbench."""

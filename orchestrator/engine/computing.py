@@ -46,8 +46,10 @@ class _Tools:
     """What a computed function gets for its bench: nothing that is not in its stage's key."""
 
     def __init__(self, bench: Workbench) -> None:
-        self.seed, self.layers, self.residual, self.classes = bench.seed, bench.layers, bench.residual, bench.classes
-        self.net, self.scoring_batch, self.generator = bench.net, bench.scoring_batch, bench.generator
+        self.seed, self.layers, self.residual = bench.seed, bench.layers, bench.residual
+        self.classes, self.shape = bench.classes, bench.shape
+        self.net, self.generator = bench.net, bench.generator
+        self.scoring_batch, self.images = bench.scoring_batch, bench.images
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"a computed function has no bench.{name}; what it depends on is passed as an option")

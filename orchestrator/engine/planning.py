@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -51,10 +51,16 @@ class PlanningBench:
         self.setting, self.seed, self.sparsity = setting, seed, sparsity
         self.layers, self.residual = setting.layers, setting.residual
         self.classes, self.smallest_class = len(setting.data.classes), setting.smallest_class
+        self.shape = setting.data.shape
+        self.recipe: Mapping[str, Any] = setting.recipe
         self.method_source = source_hash(method.__module__)
         self.requests: dict[str, Request] = {}
         self._initial = digest({"kind": "initialise", "setting": setting.key, "seed": seed})
         self._dense = digest({"kind": "dense masks", "setting": setting.key})
+
+    def iterations(self, step: Step) -> int:
+        """See Workbench."""
+        return step.iterations(self.setting.per_epoch)
 
     # What a method asks for
 
@@ -70,7 +76,7 @@ class PlanningBench:
     def train(self, weights: Stage, masks: Stage | None = None, until: Step | None = None) -> Stage:
         """See Workbench. Weights given by the spec (`weights:`) stand in for the dense training."""
         total = self.setting.total_steps
-        end = until.iterations(self.setting.per_epoch) if until else total
+        end = self.iterations(until) if until else total
         if not weights.step <= end <= total:
             raise ValueError(
                 f"cannot train until {until or 'the end'}: the weights stand at step {weights.step} of a schedule of "
@@ -146,6 +152,10 @@ class PlanningBench:
         raise RuntimeError("only a function given to `compute` may use the network")
 
     def scoring_batch(self, per_class: int, part: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """See Workbench."""
+        raise RuntimeError("only a function given to `compute` may look at data")
+
+    def images(self, split: str, batch: int, part: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """See Workbench."""
         raise RuntimeError("only a function given to `compute` may look at data")
 
