@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -14,11 +16,13 @@ from torch import nn
 from methods.bench import Stage, Tensors
 from methods.method import Method
 from orchestrator.engine import nets
-from orchestrator.engine.computing import checked_masks, computed
+from orchestrator.engine.computing import computed
 from orchestrator.engine.data import Batches
+from orchestrator.engine.macs import Macs, sparse_macs
+from orchestrator.engine.masking import Updating, checked_masks, masks_in
 from orchestrator.engine.nets.fitted import fitted, structure_of
 from orchestrator.engine.planning import PlanningBench, Request, training_key
-from orchestrator.engine.seeds import generator, seed_globals
+from orchestrator.engine.seeds import derive, generator, seed_globals
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.store import Store
 from orchestrator.engine.structures import NAMES, measure_structure, structure_key
@@ -43,13 +47,21 @@ class TrialBench(PlanningBench):
         device: torch.device,
         watch: Watch | None = None,
     ) -> None:
-        super().__init__(setting, method, seed, sparsity)
         self.store, self.device, self.watch = store, device, watch or Watch()
-        self.batches = Batches(setting.data, setting.spec.recipe.augmentation, device)
-        self.waited = 0.0
-        """Seconds spent waiting for stages that other trials were computing."""
         self._jobs: dict[str, Request] = {}
         self._recent: dict[str, Tensors] = {}
+        super().__init__(setting, method, seed, sparsity)
+
+    def _stand_on(self, setting: Setting) -> None:
+        super()._stand_on(setting)
+        self._batches: Batches | None = None
+
+    @property
+    def batches(self) -> Batches:
+        """The data as this bench sees them."""
+        if self._batches is None:
+            self._batches = Batches(self.setting.data, self.setting.spec.recipe.augmentation, self.device)
+        return self._batches
 
     def _ask(self, request: Request) -> None:
         super()._ask(request)
@@ -73,9 +85,14 @@ class TrialBench(PlanningBench):
         if key not in self._recent:
             while (found := self.store.read(key)) is None:
                 self._ensure(self._jobs[key])
-            # two are enough: the weights and masks that the next stage starts from
-            self._recent = dict(list(self._recent.items())[-1:]) | {key: found[0]}
+            while len(self._recent) > 1:  # two are enough: the weights and masks that the next stage starts from
+                del self._recent[next(iter(self._recent))]
+            self._recent[key] = found[0]
         return self._recent[key]
+
+    def ask(self, stage: Stage, name: str, otherwise: float) -> float:
+        """See Workbench."""
+        return self.answers.setdefault(f"{stage.key}/{name}", float(self.value(stage.key)[name]))
 
     def masks(self, masks: Stage, weights: Tensors) -> Tensors:
         """Masks by layer name, checked to be in the shapes of these weights; of a layer that was removed there is
@@ -96,25 +113,27 @@ class TrialBench(PlanningBench):
                     failed = self.store.failed_in(request.key, self.watch.run)
                     if failed not in (None, self.watch.trial):
                         raise Blocked(request.key, failed)
-                    self.waited += time.monotonic() - began
+                    self.watch.waited += time.monotonic() - began
                     self._make(request)
                     break
             self.watch.tell({"stage": request.key, "kind": request.kind, "waiting": "a stage another trial is making"})
             time.sleep(0.05)
         else:
-            self.waited += time.monotonic() - began
+            self.watch.waited += time.monotonic() - began
         self.meta(request.key)
 
     def _make(self, request: Request) -> None:
         self.watch.tell({"stage": request.key, "kind": request.kind})
         log.info("stage %s: %s", request.key[:12], request.kind)
+        bench = cast(TrialBench, request.bench)
         makers = {
-            "initialise": self._initialise,
-            "train": self._train,
-            "compute": self._compute,
-            "evaluate": self._evaluate,
-            "latency": self._latency,
-            "measure": self._measure,
+            "initialise": bench._initialise,
+            "train": bench._train,
+            "masks": bench._masks,
+            "compute": bench._compute,
+            "evaluate": bench._evaluate,
+            "latency": bench._latency,
+            "measure": bench._measure,
         }
         try:
             tensors, meta = makers[request.kind](request)
@@ -134,10 +153,14 @@ class TrialBench(PlanningBench):
     # The kinds of stage
 
     def _initialise(self, request: Request) -> tuple[Tensors, dict]:
-        net = self._build()
+        # other draws are those of another seed, which no trial has
+        net = self._build(derive(self.seed, "draw", request.draw) if request.draw else self.seed)
         if self.setting.model.weights:
             nets.load_weights(net, self.setting.model.weights)
         return dict(net.state_dict()), {}
+
+    def _masks(self, request: Request) -> tuple[Tensors, dict]:
+        return masks_in(self.value(request.inputs[0])), {}
 
     def _compute(self, request: Request) -> tuple[Tensors, dict]:
         assert request.function is not None
@@ -160,7 +183,7 @@ class TrialBench(PlanningBench):
 
     def _latency(self, request: Request) -> tuple[Tensors, dict]:
         key = structure_key(self.setting, weights_of(self.value(request.inputs[0])), self.device)
-        self._ensure(Request(key, "measure", request.inputs))
+        self._ensure(Request(key, "measure", request.inputs, bench=self))
         records = self.meta(key)["records"]
         tensors = {
             f"{name}/b{record['batch']}": torch.tensor(record[name], dtype=torch.float64)
@@ -184,8 +207,20 @@ class TrialBench(PlanningBench):
             raise ValueError(f"the weights to train from are not finite: {bad[0]!r} holds NaN or infinity")
         net = self.net(weights)
         images = len(self.setting.data.train.labels)
-        kept = {layer.parameter: kept[layer.name] for layer in self.layers if layer.name in kept}
-        trainer = Trainer(net, self.batches, images, self.setting.spec.recipe, self.seed, request.start, kept)
+        there = [layer for layer in self.layers if layer.parameter in weights]
+        if request.updater and not kept:
+            kept = self.masks(self.dense_masks(), weights)
+        trainer = Trainer(
+            net,
+            self.batches,
+            images,
+            self.setting.spec.recipe,
+            self.seed,
+            request.start,
+            {layer.parameter: kept[layer.name] for layer in there if layer.name in kept},
+            Updating(request.updater, there) if request.updater else None,
+            partial(_macs, self.setting.macs_of(weights), {layer.parameter: layer.name for layer in there}),
+        )
         if before:
             trainer.restore(self.value(before[-1].key))
         return train_stage(trainer, request, self.setting, self.store, self.watch)
@@ -193,18 +228,15 @@ class TrialBench(PlanningBench):
     def _cuts_before(self, request: Request) -> list[Request]:
         """The stages of the same run that others need on the way there, each made if it is missing."""
         steps = [step for step in self.watch.cuts.get(request.run, []) if request.start < step < request.until]
-        cuts = [
-            Request(training_key(request.run, step), "train", request.inputs, request.run, request.start, step)
-            for step in sorted(steps)
-        ]
+        cuts = [replace(request, key=training_key(request.run, step), until=step) for step in sorted(steps)]
         for cut in cuts:
             self._ensure(cut)
         return cuts
 
     # What a computed function may use
 
-    def _build(self) -> nn.Module:
-        net = nets.build(self.setting.model, self.classes, self.setting.data.shape, self.seed)
+    def _build(self, seed: int | None = None) -> nn.Module:
+        net = nets.build(self.setting.model, self.classes, self.setting.data.shape, self.seed if seed is None else seed)
         return self._placed(net)
 
     def _placed(self, net: nn.Module) -> nn.Module:
@@ -234,3 +266,8 @@ class TrialBench(PlanningBench):
     def generator(self, purpose: str, *parts: int | str) -> torch.Generator:
         """See Workbench."""
         return generator(self.seed, purpose, *parts)
+
+
+def _macs(counted: Macs, layers: Mapping[str, str], densities: Mapping[str, float]) -> float:
+    """Multiply-accumulates of one image, given the density of each masked parameter; `layers`: their layers' names."""
+    return sparse_macs(counted, {layers[name]: density for name, density in densities.items()})

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from methods.bench import Tensors, Workbench
+from orchestrator.engine.masking import described
 from orchestrator.engine.train import TRAINERS, weights_of
 
 
@@ -22,24 +23,10 @@ def computed(
     is no dict of tensors, ValueError where a name belongs to a trainer's state; whatever the function raises."""
     tensors = function(_Tools(bench), *(_plain(value, device) for value in values), **options)
     if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
-        raise TypeError(f"{function.__name__} returned {_described(tensors)}; expected a dict of tensors")
+        raise TypeError(f"{function.__name__} returned {described(tensors)}; expected a dict of tensors")
     if wrong := [name for name in tensors if name.startswith(TRAINERS)]:
         raise ValueError(f"{function.__name__} gives {wrong[0]!r}: no name begins with {TRAINERS}")
     return tensors
-
-
-def checked_masks(masks: Tensors, shapes: Mapping[str, torch.Size]) -> Tensors:
-    """A method's masks. Raises ValueError where they are not bool in these `shapes`, by layer name."""
-    if unknown := [name for name in masks if name not in shapes]:
-        raise ValueError(f"the masks hold {unknown[0]!r}, which is no prunable layer of the network")
-    for name, shape in shapes.items():
-        found = masks.get(name)
-        if found is None or found.dtype != torch.bool or found.shape != shape:
-            raise ValueError(
-                f"the mask of layer {name!r} is {_described(found)}; expected bool of shape "
-                f"{tuple(shape)}, True where the weight is kept"
-            )
-    return masks
 
 
 class _Tools:
@@ -59,10 +46,3 @@ def _plain(tensors: Tensors, device: torch.device) -> Tensors:
     """What a function computes with: weights without the optimiser's state, on the trial's device; copies, which
     it may write to."""
     return {name: value.to(device, copy=True) for name, value in weights_of(tensors).items()}
-
-
-def _described(value: Any) -> str:
-    """A value as an error names it."""
-    if isinstance(value, torch.Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
-    return "missing" if value is None else f"a value of type {type(value).__name__}"

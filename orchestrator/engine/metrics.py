@@ -12,7 +12,7 @@ from methods import budget
 from methods.bench import Tensors
 from methods.layers import Layer
 from orchestrator.engine.bench import TrialBench
-from orchestrator.engine.macs import macs, sparse_macs
+from orchestrator.engine.macs import sparse_macs
 from orchestrator.engine.nets.fitted import fitted
 from orchestrator.engine.plan import Trial
 from orchestrator.engine.planning import Chain, training_key
@@ -30,6 +30,8 @@ def measured(bench: TrialBench, trial: Trial, chain: Chain) -> dict[str, Any]:
     evaluation = bench.meta(chain.evaluated.key)
     records = bench.meta(chain.latency.key)["records"] if chain.latency else []
     metrics = {f"{name}/test": evaluation["test"][name] for name in ("accuracy", "loss")}
+    if chain.before is not None:
+        metrics["accuracy/before"] = bench.meta(chain.before.key)["test"]["accuracy"]
     metrics |= _compression(bench, weights, masks) | costs(bench, trial)
     metrics |= {f"size/{name}_mb": size / 1e6 for name, size in ticket_sizes(weights, masks).items()}
     metrics |= latency_metrics(records)
@@ -59,15 +61,17 @@ def _compression(bench: TrialBench, weights: Tensors, masks: Tensors) -> dict[st
     """How much smaller the network has become: in prunable weights, in parameters, in multiply-accumulates."""
     setting = bench.setting
     net = fitted(setting.skeleton, weights)
-    there = [Layer(layer.name, tuple(masks[layer.name].shape)) for layer in bench.layers if layer.name in masks]
-    counted = setting.macs if _whole(bench, weights) else macs(net, setting.data.shape, there)
+    there = [layer for layer in bench.layers if layer.name in masks]
+    own = {layer.name: masks[layer.name].numel() for layer in there}
     remaining = sum(_kept(layer, masks) for layer in there)
-    sparse = sparse_macs(counted, {layer.name: _kept(layer, masks) / layer.weights for layer in there})
+    sparse = sparse_macs(
+        setting.macs_of(weights), {layer.name: _kept(layer, masks) / own[layer.name] for layer in there}
+    )
     before, after = (sum(each.numel() for each in one.parameters()) for one in (setting.skeleton, net))
     return {
         "sparsity/global": 1 - remaining / budget.total(bench.layers),
         # of the whole network: biases and normalisation count, on both sides
-        "compression_ratio": before / (after - budget.total(there) + remaining),
+        "compression_ratio": before / (after - sum(own.values()) + remaining),
         "macs": sparse,
         "macs/dense": setting.macs.total,
         "macs/speedup": setting.macs.total / max(1.0, sparse),
@@ -93,8 +97,8 @@ def _check_sparsity(bench: TrialBench, trial: Trial, weights: Tensors, masks: Te
 
 
 def costs(bench: TrialBench, trial: Trial) -> dict[str, float]:
-    """Epochs and seconds of training: of the whole chain, as far as it came, and the epochs that are this trial's
-    own."""
+    """Epochs, seconds and FLOPs of training: of the whole chain, as far as it came, and the epochs that are this
+    trial's own. FLOPs are those of forward and backward passes if removed weights cost nothing."""
     store, per_epoch = bench.store, bench.setting.per_epoch
     ends: dict[str, tuple[int, int]] = {}
     for request in bench.requests.values():
@@ -102,11 +106,12 @@ def costs(bench: TrialBench, trial: Trial) -> dict[str, float]:
             continue
         _, until = ends.get(request.run, (request.start, 0))
         ends[request.run] = (request.start, max(until, request.until))
-    steps, own, seconds = 0, 0, 0.0
+    steps, own, seconds, macs = 0, 0, 0.0, 0.0
     for run, (start, until) in ends.items():
         last = store.meta(training_key(run, until)) or {}
         steps += last.get("at", until) - start  # `at` where it diverged
         seconds += last.get("seconds", 0.0)
+        macs += last.get("macs", 0.0)
         for step in {*bench.watch.cuts.get(run, []), until}:
             meta = store.meta(training_key(run, step)) if step <= until else None
             own += meta["steps"] if meta and meta.get("trial") == trial.id else 0
@@ -114,4 +119,5 @@ def costs(bench: TrialBench, trial: Trial) -> dict[str, float]:
         "cost/epochs": float(Fraction(steps, per_epoch)),
         "cost/epochs_new": float(Fraction(own, per_epoch)),
         "cost/train_seconds": seconds,
+        "cost/train_flops": 2 * macs,
     }

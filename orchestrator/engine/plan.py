@@ -271,7 +271,7 @@ def plan_trial(setting: Setting, trial: Trial) -> Planned:
     """The chain of stages of one trial. Raises ValueError where its method refuses."""
     try:
         bench = PlanningBench(setting, trial.method_class, trial.seed, trial.sparsity)
-        chain = follow(bench, trial.method)
+        chain = follow(bench, trial.method, trial.arm.check)
     except ValueError:
         raise
     except Exception as error:  # whatever a plugin raises

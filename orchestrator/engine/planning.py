@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
 
-from methods.bench import Stage, Tensors, Ticket
+from methods.bench import DataView, Stage, Tensors, Ticket
+from methods.checks import find_checked
 from methods.method import Method
 from methods.step import Step
+from methods.updater import Updater
 from orchestrator.engine.files import digest
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.source import source_hash
@@ -32,6 +36,10 @@ class Request:
     until: int = 0
     function: Callable[..., Tensors] | None = field(default=None, compare=False)
     options: dict[str, Any] = field(default_factory=dict, compare=False)
+    updater: Updater | None = field(default=None, compare=False)
+    draw: int = field(default=0, compare=False)
+    bench: PlanningBench | None = field(default=None, compare=False, repr=False)
+    """The bench that it was asked of: a trial's own, or that on another setting."""
 
     @property
     def steps(self) -> int:
@@ -48,15 +56,27 @@ class PlanningBench:
     """A Workbench that names stages and computes none. `requests` holds what was asked for, in order."""
 
     def __init__(self, setting: Setting, method: type[Method], seed: int, sparsity: Decimal) -> None:
-        self.setting, self.seed, self.sparsity = setting, seed, sparsity
+        self.seed, self.sparsity = seed, sparsity
+        self.method_source = source_hash(method.__module__)
+        self.requests: dict[str, Request] = {}
+        self.answers: dict[str, float] = {}
+        """What a method whose course depends on data was told (`ask`)."""
+        self._stand_on(setting)
+
+    def _stand_on(self, setting: Setting) -> None:
+        self.setting = setting
         self.layers, self.residual = setting.layers, setting.residual
         self.classes, self.smallest_class = len(setting.data.classes), setting.smallest_class
         self.shape = setting.data.shape
         self.recipe: Mapping[str, Any] = setting.recipe
-        self.method_source = source_hash(method.__module__)
-        self.requests: dict[str, Request] = {}
-        self._initial = digest({"kind": "initialise", "setting": setting.key, "seed": seed})
-        self._dense = digest({"kind": "dense masks", "setting": setting.key})
+        # of the shapes alone: the masks of one setting that keep all are those of another on the same network
+        self._dense = digest({"kind": "dense masks", "layers": [[layer.name, layer.shape] for layer in self.layers]})
+
+    def on(self, data: DataView | None = None, recipe: Mapping[str, Any] | None = None) -> Self:
+        """See Workbench. What is asked of either bench is in `requests` of both."""
+        bench = copy.copy(self)
+        bench._stand_on(self.setting.on(data, self.seed, recipe))
+        return bench
 
     def iterations(self, step: Step) -> int:
         """See Workbench."""
@@ -64,16 +84,32 @@ class PlanningBench:
 
     # What a method asks for
 
-    def initialise(self) -> Stage:
+    def initialise(self, draw: int = 0) -> Stage:
         """See Workbench."""
-        self._ask(Request(self._initial, "initialise"))
-        return Stage(self._initial)
+        if draw and self.setting.model.weights:
+            raise ValueError(
+                f"other initial weights than those of `weights: {self.setting.model.weights}` were asked for; leave "
+                "`weights` out, so that they are drawn"
+            )
+        key = self._initial(draw)
+        self._ask(Request(key, "initialise", draw=draw, bench=self))
+        return Stage(key)
+
+    def _initial(self, draw: int = 0) -> str:
+        named = {"kind": "initialise", "setting": self.setting.key, "seed": self.seed}
+        return digest(named | ({"draw": draw} if draw else {}))
 
     def dense_masks(self) -> Stage:
         """See Workbench."""
         return Stage(self._dense)
 
-    def train(self, weights: Stage, masks: Stage | None = None, until: Step | None = None) -> Stage:
+    def train(
+        self,
+        weights: Stage,
+        masks: Stage | None = None,
+        until: Step | None = None,
+        updater: Updater | None = None,
+    ) -> Stage:
         """See Workbench. Weights given by the spec (`weights:`) stand in for the dense training."""
         total = self.setting.total_steps
         end = self.iterations(until) if until else total
@@ -85,7 +121,8 @@ class PlanningBench:
         if end == weights.step:
             return weights
         mask_key = None if masks is None or masks.key == self._dense else masks.key
-        if self.setting.model.weights and mask_key is None and weights.key == self._initial:
+        given = self.setting.model.weights and mask_key is None and updater is None
+        if given and weights.key == self._initial():
             if until is not None:
                 raise ValueError(f"cannot rewind to {until}: the dense network comes from `weights:`, untrained here")
             return weights
@@ -98,15 +135,27 @@ class PlanningBench:
                 "weights": weights.key,
                 "masks": mask_key,
                 "start": weights.step,
+                **({"updater": _identity(updater)} if updater else {}),
             }
         )
         inputs = (weights.key, mask_key) if mask_key else (weights.key,)
         key = training_key(run, end)
-        self._ask(Request(key, "train", inputs, run, weights.step, end))
+        self._ask(Request(key, "train", inputs, run, weights.step, end, updater=updater, bench=self))
         return Stage(key, end)
 
+    def masks_of(self, trained: Stage) -> Stage:
+        """See Workbench."""
+        key = digest({"kind": "masks", "of": trained.key})
+        self._ask(Request(key, "masks", (trained.key,), bench=self))
+        return Stage(key)
+
+    def ask(self, stage: Stage, name: str, otherwise: float) -> float:
+        """See Workbench."""
+        return self.answers.setdefault(f"{stage.key}/{name}", otherwise)
+
     def compute(self, function: Callable[..., Tensors], *inputs: Stage, **options: Any) -> Stage:
-        """See Workbench. The key covers the source of the method and of the function."""
+        """See Workbench. The key covers the source of the function's module and of all that it imports; methods that
+        ask for the same share it."""
         module = inspect.getmodule(function)
         if module is None or not inspect.isfunction(function) or not function.__qualname__.isidentifier():
             raise ValueError(
@@ -121,25 +170,25 @@ class PlanningBench:
                 "augmentation": self.setting.recipe["augmentation"],
                 "seed": self.seed,
                 "function": f"{module.__name__}.{function.__qualname__}",
-                "source": [self.method_source, source_hash(module.__name__)],
+                "source": source_hash(module.__name__),
                 "inputs": keys,
                 "options": options,
             }
         )
-        self._ask(Request(key, "compute", keys, function=function, options=options))
+        self._ask(Request(key, "compute", keys, function=function, options=options, bench=self))
         return Stage(key)
 
     def evaluate(self, weights: Stage) -> Stage:
         """Accuracy and loss on the test and validation sets: asked for by the engine, once, at the end."""
         key = digest({"kind": "evaluate", "setting": self.setting.key, "weights": weights.key})
-        self._ask(Request(key, "evaluate", (weights.key,)))
+        self._ask(Request(key, "evaluate", (weights.key,), bench=self))
         return Stage(key)
 
     def latency(self, weights: Stage) -> Stage:
         """See Workbench."""
         named = {"kind": "latency", "setting": self.setting.key, "weights": weights.key, "how": self.setting.latency}
         key = digest(named)
-        self._ask(Request(key, "latency", (weights.key,)))
+        self._ask(Request(key, "latency", (weights.key,), bench=self))
         return Stage(key)
 
     def _ask(self, request: Request) -> None:
@@ -164,6 +213,16 @@ class PlanningBench:
         raise RuntimeError("only a function given to `compute` may draw")
 
 
+def _identity(updater: Updater) -> dict[str, Any]:
+    """What a training's key covers of an updater: its class, options and source."""
+    kind = type(updater)
+    return {
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        "options": dataclasses.asdict(updater),
+        "source": source_hash(kind.__module__),
+    }
+
+
 @dataclass(frozen=True)
 class Chain:
     """All that one trial asks for, in order, and the names of its ends."""
@@ -172,7 +231,11 @@ class Chain:
     trained: Stage
     evaluated: Stage
     latency: Stage | None
+    before: Stage | None
+    """Of the weights that the method names in `Ticket.before`, the evaluation."""
     requests: tuple[Request, ...]
+    bounded: bool
+    """Whether the course depends on data: the plan is then the longest one there may be."""
     key: str
     """Hash of the whole chain and of the method's source: a result with this key is still valid."""
 
@@ -182,14 +245,16 @@ class Chain:
         return [request for request in self.requests if request.kind == "train"]
 
 
-def follow(bench: PlanningBench, method: Method) -> Chain:
-    """Run a method on a bench, train its ticket, evaluate and time it: the whole course of a trial, planned or real."""
-    ticket = method.find(bench)
+def follow(bench: PlanningBench, method: Method, check: str | None = None) -> Chain:
+    """Run a method on a bench, train its ticket, evaluate and time it: the whole course of a trial, planned or real.
+    `check`: a sanity check that the ticket is put to."""
+    ticket = find_checked(bench, method, check)
     if not isinstance(ticket, Ticket):
         raise TypeError(f"`find` returned a value of type {type(ticket).__name__}; expected a methods.bench.Ticket")
-    trained = bench.train(ticket.weights, ticket.masks)
+    trained = ticket.trained or bench.train(ticket.weights, ticket.masks)
     evaluated = bench.evaluate(trained)
+    before = bench.evaluate(ticket.before) if ticket.before else None
     latency = bench.latency(trained) if bench.setting.spec.latency.enabled else None
     requests = tuple(bench.requests.values())
     key = digest({"source": bench.method_source, "stages": [request.key for request in requests]})
-    return Chain(ticket, trained, evaluated, latency, requests, key)
+    return Chain(ticket, trained, evaluated, latency, before, requests, bool(bench.answers), key)

@@ -20,6 +20,7 @@ BAD = ("failed", "blocked")
 METRICS = (
     "accuracy/test", "loss/test", "accuracy/val", "loss/val", "sparsity/global", "compression_ratio", "macs",
     "macs/dense", "macs/speedup", "cost/epochs", "cost/epochs_new", "cost/train_seconds",
+    "cost/train_flops",
     "size/dense_mb", "size/sparse_mb", "size/compressed_mb",
 )  # fmt: skip
 MEASURED = ("latency/", "memory/")

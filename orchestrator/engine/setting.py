@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 from torch import nn
 
+from methods.bench import DataView, Tensors
 from methods.layers import Layer, is_residual, prunable_layers
 from orchestrator.engine.data import DataSet, load_data
+from orchestrator.engine.data.views import viewed
 from orchestrator.engine.files import digest
 from orchestrator.engine.macs import Macs, macs
 from orchestrator.engine.nets import canonical, skeleton, source_of, weights_fingerprint
+from orchestrator.engine.nets.fitted import fitted
 from orchestrator.engine.train import steps_per_epoch
-from orchestrator.spec.models import Model, Spec
+from orchestrator.spec.models import Model, Recipe, Spec
 
 STAGE_VERSION = 1
 """Raised whenever a change of the engine changes what a stage computes: stages made before are not read again."""
@@ -25,6 +32,21 @@ class Setting:
 
     def __init__(self, spec: Spec, model: Model) -> None:
         self.spec, self.model = spec, model
+        self._others: dict[str, Setting] = {}
+
+    def on(self, view: DataView | None, seed: int, recipe: Mapping[str, Any] | None) -> Setting:
+        """This setting on a view of its data drawn from a trial's seed, or with some keys of the recipe changed.
+        Raises ValueError where the data do not allow the view, or the recipe is none."""
+        named = digest([asdict(view) if view else None, seed, recipe])
+        if named not in self._others:
+            spec = self.spec.model_copy(update={"recipe": _changed(self.recipe, recipe)}) if recipe else self.spec
+            other = Setting(spec, self.model)
+            # what is known of this one holds there too
+            other.__dict__["data"] = viewed(self.data, view, seed) if view else self.data
+            if len(other.data.classes) == len(self.data.classes):
+                other.__dict__ |= {"skeleton": self.skeleton, "layers": self.layers, "macs": self.macs}
+            self._others[named] = other
+        return self._others[named]
 
     @cached_property
     def data(self) -> DataSet:
@@ -45,6 +67,16 @@ class Setting:
     def macs(self) -> Macs:
         """Multiply-accumulates of the dense network for one image."""
         return macs(self.skeleton, self.data.shape, self.layers)
+
+    def macs_of(self, weights: Tensors) -> Macs:
+        """Multiply-accumulates for one image of the network in these weights' shapes."""
+        if all(layer.parameter in weights and weights[layer.parameter].shape == layer.shape for layer in self.layers):
+            return self.macs
+        net = fitted(self.skeleton, weights)
+        layers = (layer for layer in self.layers if layer.parameter in weights)
+        return macs(
+            net, self.data.shape, [Layer(layer.name, tuple(weights[layer.parameter].shape)) for layer in layers]
+        )
 
     @cached_property
     def smallest_class(self) -> int:
@@ -95,3 +127,13 @@ class Setting:
     def latency(self) -> dict[str, Any]:
         """How latencies are measured, as their keys cover it."""
         return self.spec.latency.model_dump(mode="json", exclude={"enabled"})
+
+
+def _changed(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> Recipe:
+    if "batch" in changes:
+        raise ValueError("recipe: a method may not change the batch, in which epochs and their cost are counted")
+    try:
+        return Recipe.model_validate_json(json.dumps({**recipe, **changes}), strict=True)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise ValueError(f"a method changes the recipe to {dict(changes)}, which is none: {wrong}") from error

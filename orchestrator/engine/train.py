@@ -14,13 +14,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from orchestrator.engine.masking import Masking, Updating
 from orchestrator.engine.seeds import generator, seed_globals
 from orchestrator.spec.models import Recipe
 
 Tensors = dict[str, torch.Tensor]
 Batch = tuple[torch.Tensor, torch.Tensor]
 
-TRAINERS = ("optimiser/", "progress/")
+TRAINERS = ("optimiser/", "progress/", "mask/")
 """How the names of what is not a weight begin in a trainer's state."""
 
 
@@ -54,6 +55,8 @@ class Progress:
     loss_sum: float = 0.0
     """Sum of the training losses of the images since the epoch began."""
     images: int = 0
+    macs: float = 0.0
+    """Multiply-accumulates of all steps, if removed weights cost nothing."""
 
 
 def steps_per_epoch(images: int, batch: int) -> int:
@@ -74,8 +77,14 @@ def learning_rate(recipe: Recipe, step: int, per_epoch: int) -> float:
     return recipe.lr * schedule.gamma**passed
 
 
+PASSES = 3
+"""What a step of training costs in forward passes: the gradients of activations and of weights cost one each."""
+
+
 class Trainer:
-    """One training run of `net` from `start` steps into the schedule. `masks`: parameter name -> mask, or none."""
+    """One training run of `net` from `start` steps into the schedule. `masks`: parameter name -> mask, or none.
+    `updating`: what changes these on the way. `cost`: multiply-accumulates of one image's forward pass, given the
+    densities of the masked parameters."""
 
     def __init__(
         self,
@@ -86,18 +95,17 @@ class Trainer:
         seed: int,
         start: int,
         masks: Mapping[str, torch.Tensor] | None = None,
+        updating: Updating | None = None,
+        cost: Callable[[Mapping[str, float]], float] = lambda densities: 0.0,
     ) -> None:
         self.net, self.data, self.recipe, self.seed = net, data, recipe, seed
         self.images = images
         self.per_epoch = steps_per_epoch(images, recipe.batch)
         self.progress = Progress(start)
         self.optimiser = _optimiser(net, recipe)
-        named = dict(net.named_parameters())
-        self.masked = [named[name] for name in masks] if masks else []
-        self.masks = [mask.to(named[name]) for name, mask in masks.items()] if masks else []
-        with torch.no_grad():
-            for parameter, mask in zip(self.masked, self.masks, strict=True):
-                parameter.mul_(mask)
+        self.masking = Masking(net, masks or {}, updating, seed)
+        self._cost = cost
+        self._macs = cost(self.masking.densities())
 
     def run(
         self,
@@ -143,12 +151,14 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         loss = F.cross_entropy(self.net(images), labels, label_smoothing=self.recipe.label_smoothing)
         loss.backward()
-        # A removed weight gets no gradient, so that momentum and weight decay leave it at exactly zero.
-        for parameter, mask in zip(self.masked, self.masks, strict=True):
-            if parameter.grad is not None:
-                parameter.grad.mul_(mask)
+        gradients = self.masking.gradients() if self.masking.due(step + 1) else None
+        self.masking.mask_gradients()
         self.optimiser.step()
         self.progress.step += 1
+        self.progress.macs += PASSES * self._macs * len(labels)
+        if gradients is not None:
+            self.masking.update(step + 1, self.recipe.epochs * self.per_epoch, gradients, self.optimiser)
+            self._macs = self._cost(self.masking.densities())
         self.progress.loss_sum += loss.item() * len(labels)
         self.progress.images += len(labels)
         if not math.isfinite(self.progress.loss_sum):
@@ -163,14 +173,16 @@ class Trainer:
         measured = evaluate(self.net, self.data, "validation")
         if measured is not None:
             record |= {"loss/val": measured.loss, "accuracy/val": measured.accuracy}
+        if self.masking.updating is not None:
+            record["sparsity"] = self.masking.sparsity()
         record["time"] = time.time()
         self.progress.history.append(record)
         self.progress.loss_sum, self.progress.images = 0.0, 0
 
     def state(self) -> Tensors:
-        """All that a continued run needs: the network's state_dict, the optimiser's tensors under
-        "optimiser/INDEX/NAME" and the progress as JSON bytes under "progress/json"."""
-        tensors = dict(self.net.state_dict())
+        """All that a continued run needs: the network's state_dict, masks that may change under "mask/LAYER", the
+        optimiser's tensors under "optimiser/INDEX/NAME" and the progress as JSON bytes under "progress/json"."""
+        tensors = dict(self.net.state_dict()) | self.masking.state()
         for index, slots in self.optimiser.state_dict()["state"].items():
             for name, value in slots.items():
                 if value is not None:
@@ -187,6 +199,8 @@ class Trainer:
             if name.startswith("optimiser/"):
                 _, index, slot = name.split("/")
                 self.optimiser.state[parameters[int(index)]][slot] = _like(parameters[int(index)], value)
+        self.masking.restore(tensors)
+        self._macs = self._cost(self.masking.densities())
         self.progress = progress_of(tensors)
 
 

@@ -39,11 +39,12 @@ def train_stage(
     except Diverged as reason:
         diverged = {"diverged": str(reason), "at": trainer.progress.step}
     whole = request.until == setting.total_steps
-    tensors = {} if diverged else weights_of(trainer.state()) if whole else trainer.state()
-    progress = trainer.progress
+    progress, state = trainer.progress, {} if diverged else trainer.state()
+    tensors = weights_of(state) | trainer.masking.state() if state and whole else state
     return tensors, {
         "steps": progress.step - first,
         "seconds": progress.seconds,
+        "macs": progress.macs,
         "history": progress.history,
         **diverged,
     }

@@ -48,7 +48,7 @@ def run_trial(
                 "the source of the method or network, the weights or the data changed after the sweep was planned; "
                 "run the same command again (from a new Python process)"
             )
-        chain = follow(bench, trial.method)
+        chain = follow(bench, trial.method, trial.arm.check)
         result |= measured(bench, trial, chain)
         _write_ticket(sweep.trial(trial.id) / "ticket.safetensors", bench, chain, result)
         result["status"] = "done"
@@ -71,7 +71,7 @@ def run_trial(
         result |= failure(error)
         log.error("trial %s failed: %s", trial.id, result["error"]["message"])
     result["ended"] = time.time()
-    result["waited_seconds"] = bench.waited if bench else 0.0
+    result["waited_seconds"] = watch.waited
     write_result(sweep, result)
     return result
 
@@ -127,6 +127,8 @@ def blank_result(setting: Setting, trial: Trial, plan_key: str, attempt: int) ->
         "model": model_label(trial.model),
         "method": trial.arm.name,
         "label": trial.arm.label,
+        "arm": trial.arm.unchecked,
+        "check": trial.arm.check,
         "options": trial.arm.options,
         "sparsity": float(trial.sparsity),
         "seed": trial.seed,

@@ -44,6 +44,8 @@ class Watch:
     stopping: Callable[[], bool] = lambda: False
     tell: Callable[[dict[str, Any]], None] = lambda event: None
     """Told of every epoch trained and of every stage begun."""
+    waited: float = 0.0
+    """Seconds that the trial has waited for stages which other trials were computing."""
 
     @cached_property
     def quiet(self) -> Quiet:

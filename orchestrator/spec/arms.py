@@ -7,7 +7,7 @@ import math
 import re
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Union, get_args, get_origin
 
@@ -31,6 +31,13 @@ class Arm:
     """The method's name and the options that were written, fit for a folder's name; unique in a spec."""
     options: dict[str, Any]
     """Every option as JSON, defaults included."""
+    check: str | None = None
+    """The sanity check that its tickets are put to."""
+
+    @property
+    def unchecked(self) -> str:
+        """The label of the arm without its sanity check."""
+        return self.label.removesuffix(f"+{self.check}")
 
 
 def expand(method: Method) -> list[Arm]:
@@ -96,7 +103,8 @@ def _expand(method: Method, options: type[BaseModel]) -> tuple[list[Arm], list[P
                 problems[Problem(path, problem.message)] = None
             continue
         in_order = {key: written[key] for key in options.model_fields if key in written}
-        made.append(Arm(method.name, label(method.name, in_order), valid.model_dump(mode="json")))
+        arm = Arm(method.name, label(method.name, in_order), valid.model_dump(mode="json"))
+        made += [arm, *(replace(arm, label=f"{arm.label}+{check}", check=check) for check in method.checks)]
     return made, list(problems)
 
 
@@ -119,7 +127,7 @@ def _repeats(found: Iterable[tuple[int, Arm]]) -> Iterable[Problem]:
     same: dict[str, tuple[int, Arm]] = {}
     labels: dict[str, int] = {}
     for i, arm in found:
-        first, twin = same.setdefault(json.dumps([arm.name, arm.options]), (i, arm))
+        first, twin = same.setdefault(json.dumps([arm.name, arm.options, arm.check]), (i, arm))
         if twin is not arm:
             shown = ", ".join(f"{key} {json.dumps(value)}" for key, value in arm.options.items()) or "no options"
             yield Problem(

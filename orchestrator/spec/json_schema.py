@@ -49,14 +49,14 @@ def schema() -> dict[str, Any]:
             *({"$ref": f"#/$defs/{section.__name__}"} for section in DATA_SETS.values()),
         ],
     }
-    del definitions["Method"]
-    definitions |= _methods()
+    checks = definitions.pop("Method")["properties"]["checks"]
+    definitions |= _methods(checks)
     properties["methods"]["items"] = {"$ref": "#/$defs/Methods"}
     return {"$schema": DIALECT, **made, "title": "A sweep of Jackpot"}
 
 
-def _methods() -> dict[str, Any]:
-    """The definition `Methods`, any method by name or with options, and what it refers to."""
+def _methods(checks: dict[str, Any]) -> dict[str, Any]:
+    """The definition `Methods`, any method by name or with options and `checks`, and what it refers to."""
     from methods import registry
 
     definitions: dict[str, Any] = {}
@@ -73,6 +73,7 @@ def _methods() -> dict[str, Any]:
             "description": method.summary,
             "properties": {
                 "name": {"const": name},
+                "checks": checks,
                 **{key: _or_grid(value) for key, value in options.get("properties", {}).items()},
             },
             "required": ["name", *options.get("required", [])],

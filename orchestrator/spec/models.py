@@ -58,6 +58,11 @@ class Schedule(Section):
         return self
 
 
+CheckName = Literal[
+    "random_labels", "random_pixels", "half_data",
+    "rearrange", "shuffle_weights", "reinitialise", "same_ratio_random", "same_ratio_magnitude",
+]  # fmt: skip
+
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -119,6 +124,13 @@ class Method(BaseModel):
     __pydantic_extra__: dict[str, Scalar | list[Scalar]] = {}
 
     name: str = Field(min_length=1)
+    checks: Annotated[tuple[CheckName, ...], Written] = ()
+    """Sanity checks: the method is tried once more for each, with what the check destroys gone."""
+
+    @field_validator("checks")
+    @classmethod
+    def _no_repeats(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return _each_once(values)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -164,6 +176,14 @@ class Latency(Section):
     @classmethod
     def _no_repeats(cls, values: tuple[int, ...]) -> tuple[int, ...]:
         return _each_once(values)
+
+
+class Sanity(Section):
+    """How the sanity checks of `methods[].checks` are judged."""
+
+    margin: float = Field(default=0.5, gt=0, lt=100)
+    """Percentage points of accuracy that do not matter: a ticket that differs by less from the one that was checked
+    did not use what the check destroys."""
 
 
 class Tracking(Section):
@@ -227,6 +247,7 @@ class Spec(Section):
     """Trials at once (default: as many as the resources allow)."""
     failures: Failures = Failures()
     latency: Latency = Latency()
+    sanity: Sanity = Sanity()
     tracking: Tracking = Tracking()
     storage: str | None = None
     """The folder that holds sweeps' folders (default: ./sweeps)."""

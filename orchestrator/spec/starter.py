@@ -58,7 +58,9 @@ methods:                          # `jackpot methods` lists them, `jackpot metho
   - dense                         # nothing removed: one trial a seed and model
   - name: random
     ratio: [smart, erk]           # a list is a grid: one trial for each value
-  - snip
+  - name: snip
+    checks: [rearrange]           # sanity checks, each one more trial: also random_labels, random_pixels, half_data,
+                                  # shuffle_weights, reinitialise, same_ratio_random, same_ratio_magnitude
   - name: lottery
     fraction: 0.2                 # of the weights left, removed at each level
     rewind_to: 0ep
@@ -79,6 +81,9 @@ latency:                          # measured once for each network structure, wh
   enabled: true
   batches: [1, 64]                # images of one forward pass
   seconds: 1                      # of measuring, for each structure and batch size
+
+sanity:
+  margin: 0.5                     # points of accuracy that do not matter: a ticket that differs by less fails a check
 
 tracking:                         # MLflow
   enabled: true

@@ -89,14 +89,12 @@ class _WatchedTrainer(Trainer):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        net, masks = args[0], args[-1]
-        named = dict(net.named_parameters())
 
         def look(*_: Any) -> None:
             type(self).steps += 1
-            type(self).masked_steps += bool(masks)
-            for name, mask in masks.items():
-                assert not named[name][~mask].any(), f"a removed weight of {name} moved"
+            type(self).masked_steps += bool(self.masking.factors)
+            for name, mask in self.masking.factors.items():
+                assert not self.masking.parameters[name][mask == 0].any(), f"a removed weight of {name} moved"
 
         self.optimiser.register_step_post_hook(look)
 

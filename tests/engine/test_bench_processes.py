@@ -62,7 +62,7 @@ def test_a_stage_in_the_making_is_waited_for_and_taken_over_when_its_process_is_
         child.kill()
         child.join()
     assert sum(event.get("steps", 0) for event in told) == 10, "what the child had kept is not trained again"
-    assert bench.waited > 0.1
+    assert bench.watch.waited > 0.1
 
 
 def _train_both(spec: Spec, folder: Path, seed: int, told: Any) -> None:

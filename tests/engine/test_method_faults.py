@@ -145,7 +145,7 @@ def test_a_method_that_cannot_be_planned_says_where(
         ("return {'x': torch.tensor(float(bench.sparsity))}", "no bench.sparsity; what it depends on is passed as an"),
         (
             "return {'optimiser/0': torch.ones(1)}",
-            "gives 'optimiser/0': no name begins with ('optimiser/', 'progress/')",
+            "gives 'optimiser/0': no name begins with ('optimiser/', 'progress/', 'mask/')",
         ),
     ],
 )

@@ -14,11 +14,33 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from methods.bench import DataView
 from orchestrator.engine.data.augment import Cuts
 from orchestrator.engine.data.dataset import DataError, DataSet, Images, Lazy, Split
 from orchestrator.engine.data.stream import begin
 from orchestrator.engine.files import digest
 from orchestrator.engine.seeds import generator
+
+
+def viewed(data: DataSet, view: DataView, seed: int) -> DataSet:
+    """The view of a data set that a method names, drawn from `seed`. Raises DataError where the data do not allow it,
+    ValueError where there is no such kind."""
+    if view.kind == "class_block":
+        return class_block(data, view.block, view.of)
+    kinds: dict[str, Callable[[DataSet, int], DataSet]] = {
+        "half": half,
+        "random_labels": random_labels,
+        "permuted_pixels": permuted_pixels,
+        "noise": noise,
+    }
+    if view.kind not in kinds:
+        raise ValueError(f"unknown view {view.kind!r} of data; known: class_block, {', '.join(kinds)}")
+    return kinds[view.kind](data, seed)
+
+
+def noise(data: DataSet, seed: int) -> DataSet:
+    """Random labels and permuted pixels at once: the corrupted data of Su et al. (2020)."""
+    return permuted_pixels(random_labels(data, seed), seed)
 
 
 def class_block(data: DataSet, block: int, of: int) -> DataSet:
