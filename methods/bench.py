@@ -104,6 +104,11 @@ class Workbench(Protocol):
         or the recipe is none."""
         ...
 
+    def found_by(self, method: str, options: Mapping[str, Any]) -> Ticket:
+        """The ticket that another method finds on this bench. LookupError for an unknown method, ValueError for wrong
+        options and whatever it refuses."""
+        ...
+
     def ask(self, stage: Stage, name: str, otherwise: float) -> float:
         """The number that a stage holds under `name`, for a method whose course depends on data. The plan of a sweep
         is made with `otherwise`, which must be the answer that leads to the longest course."""

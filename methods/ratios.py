@@ -7,7 +7,7 @@ al., "Why Random Pruning Is All We Need to Start Sparse", ICML 2023.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
@@ -71,6 +71,25 @@ def layer_counts(
     if reference:
         return [int(value) for value in exact]
     return budget.share(exact, caps, keep)
+
+
+def given_counts(ratios: Mapping[str, Decimal], layers: Sequence[Layer], sparsity: Decimal) -> list[int]:
+    """Weights that each layer keeps under given keep ratios, in layer order: these scaled to the budget
+    N - round(p N), with layers that would be over-full dense. Raises ValueError where the ratios are not those of
+    these layers, or keep nothing."""
+    names = [layer.name for layer in layers]
+    if wrong := [name for name in ratios if name not in names] or [name for name in names if name not in ratios]:
+        fault = "is no layer of the network" if wrong[0] in ratios else "is missing"
+        raise ValueError(f"ratios: {wrong[0]!r} {fault}; expected a keep ratio for each of {', '.join(names)}")
+    caps = [layer.weights for layer in layers]
+    keep = budget.kept(sum(caps), sparsity)
+    wanted = [Fraction(ratios[layer.name]) * layer.weights for layer in layers]
+    if sum(cap for cap, own in zip(caps, wanted, strict=True) if own) < keep:
+        raise ValueError(
+            f"ratios: the layers that are to keep anything hold fewer than the {keep} weights that sparsity {sparsity} "
+            "keeps; give more layers a ratio above 0"
+        )
+    return budget.share(_dense_where_full(wanted, caps, keep, {}), caps, keep)
 
 
 def _classifier(layers: Sequence[Layer]) -> int | None:

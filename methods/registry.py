@@ -22,7 +22,11 @@ BUILT_IN = {
     "dense": "methods.dense:Dense",
     "random": "methods.random:Random",
     "snip": "methods.snip:Snip",
+    "one_shot": "methods.lottery:OneShot",
     "lottery": "methods.lottery:Lottery",
+    "lr_rewinding": "methods.rewinding:LrRewinding",
+    "fine_tune": "methods.rewinding:FineTune",
+    "hybrid": "methods.hybrid:Hybrid",
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from methods import registry
 from methods.bench import DataView, Stage, Tensors, Ticket
 from methods.checks import find_checked
 from methods.method import Method
@@ -148,6 +149,10 @@ class PlanningBench:
         key = digest({"kind": "masks", "of": trained.key})
         self._ask(Request(key, "masks", (trained.key,), bench=self))
         return Stage(key)
+
+    def found_by(self, method: str, options: Mapping[str, Any]) -> Ticket:
+        """See Workbench."""
+        return registry.get(method)(**options).find(self)
 
     def ask(self, stage: Stage, name: str, otherwise: float) -> float:
         """See Workbench."""

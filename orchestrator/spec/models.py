@@ -121,7 +121,7 @@ class Method(BaseModel):
     """A ticket type by name; further keys are its options, and an option given as a list is a grid."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    __pydantic_extra__: dict[str, Scalar | list[Scalar]] = {}
+    __pydantic_extra__: dict[str, Scalar | list[Scalar] | dict[str, Any]] = {}
 
     name: str = Field(min_length=1)
     checks: Annotated[tuple[CheckName, ...], Written] = ()

@@ -40,7 +40,7 @@ def test_epochs_of_a_small_sweep_by_hand(make_spec: MakeSpec) -> None:
 def test_rewinding_counts_the_shared_way_once(make_spec: MakeSpec) -> None:
     """4 epochs of 6 steps (1,293 images in batches of 256: 5 and one of 13). Rewound to step 3, 0.5 epochs: dense
     4, ticket 3.5. Rewound to 2 epochs: ticket 2. Both rewinding points lie on the dense run."""
-    options = {"name": "lottery", "one_shot": True, "rewind_to": ["3it", "2ep"]}
+    options = {"name": "one_shot", "rewind_to": ["3it", "2ep"]}
     plan = make_plan(make_spec(recipe={"epochs": 4}, methods=["dense", options]))
     per_epoch = plan.planned[0].per_epoch
     assert per_epoch == 6
@@ -58,7 +58,7 @@ def test_rewinding_counts_the_shared_way_once(make_spec: MakeSpec) -> None:
 
 
 def test_missing_epochs_by_what_the_store_has(make_spec: MakeSpec) -> None:
-    options = {"name": "lottery", "one_shot": True, "rewind_to": "2ep"}
+    options = {"name": "one_shot", "rewind_to": "2ep"}
     plan = make_plan(make_spec(recipe={"epochs": 4}, methods=["dense", options]))
     (dense,) = (p for p in plan.planned if p.trial.arm.name == "dense")
     first, last = plan.segments(dense)
@@ -170,7 +170,7 @@ def test_rewinding_given_weights_is_refused(make_spec: MakeSpec, weights_file: s
 def test_a_rewinding_point_that_is_added_later_is_trained_and_foreseen(make_spec: MakeSpec) -> None:
     dense = make_plan(make_spec(recipe={"epochs": 4}, methods=["dense"]))
     made = {request.key for request in dense.planned[0].chain.requests}
-    options = {"name": "lottery", "one_shot": True, "rewind_to": "1ep"}
+    options = {"name": "one_shot", "rewind_to": "1ep"}
     plan = make_plan(make_spec(recipe={"epochs": 4}, methods=["dense", options]))
     # the dense training is there, but not its first epoch's weights; and the ticket trains from there
     assert plan.epochs_missing(made.__contains__) == 1 + 3

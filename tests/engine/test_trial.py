@@ -116,7 +116,7 @@ def test_a_layer_without_weights_is_named(make_spec: MakeSpec, folder: SweepFold
 
 
 def test_a_tickets_file_holds_masks_start_and_trained_weights(make_spec: MakeSpec, folder: SweepFolder) -> None:
-    spec = make_spec(methods=[{"name": "lottery", "one_shot": True, "rewind_to": "3it"}])
+    spec = make_spec(methods=[{"name": "one_shot", "rewind_to": "3it"}])
     (trial, result), *_ = run_all(folder, spec).items()
     ticket = load_ticket(folder.trial(trial))
     assert {name: int(mask.sum()) for name, mask in ticket.masks.items()} == {

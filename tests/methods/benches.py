@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from methods.bench import Stage, Tensors
+from methods.bench import DataView, Stage, Tensors
 from methods.layers import prunable_layers
 from methods.step import Step
 from orchestrator.engine.seeds import generator
@@ -42,25 +43,37 @@ class RecordingBench:
 
     def __init__(self, layers: tuple, sparsity: str, residual: bool = False) -> None:
         self.layers, self.sparsity, self.residual = layers, Decimal(sparsity), residual
-        self.seed, self.classes, self.smallest_class = 0, 10, 20
+        self.seed, self.classes, self.smallest_class, self.shape = 0, 10, 20, (3, 8, 8)
+        self.recipe = {"epochs": EPOCHS, "lr": 0.1}
         self.asked: list[str] = []
+        self.where = ""
 
     def _stage(self, text: str, step: int = 0) -> Stage:
         if text not in self.asked:
             self.asked.append(text)
         return Stage(text, step)
 
-    def initialise(self) -> Stage:
-        return self._stage("init")
+    def iterations(self, step: Step) -> int:
+        return step.iterations(PER_EPOCH)
+
+    def initialise(self, draw: int = 0) -> Stage:
+        return self._stage(f"init{draw or ''}")
+
+    def on(self, data: DataView | None = None, recipe: dict[str, Any] | None = None) -> RecordingBench:
+        other = copy.copy(self)
+        other.where = f"{self.where}{[data] if data else ''}{recipe or ''}"
+        other.recipe = {**self.recipe, **(recipe or {})}
+        return other
 
     def dense_masks(self) -> Stage:
         return Stage("dense")
 
     def train(self, weights: Stage, masks: Stage | None = None, until: Step | None = None) -> Stage:
-        end = until.iterations(PER_EPOCH) if until else PER_EPOCH * EPOCHS
+        end = until.iterations(PER_EPOCH) if until else PER_EPOCH * self.recipe["epochs"]
         if end == weights.step:
             return weights
-        return self._stage(f"train({weights.key}, {masks.key if masks else 'dense'}, {weights.step}-{end})", end)
+        what = f"train({weights.key}, {masks.key if masks else 'dense'}, {weights.step}-{end})"
+        return self._stage(what + self.where, end)
 
     def compute(self, function: Callable[..., Tensors], *inputs: Stage, **options: Any) -> Stage:
         return self._stage(f"{function.__name__}({', '.join(stage.key for stage in inputs)}, {options})")

@@ -14,14 +14,15 @@ from torch import nn
 from methods import budget
 from methods.bench import Ticket
 from methods.layers import Layer, prunable_layers
-from methods.lottery import Lottery, magnitude_masks
+from methods.lottery import Lottery, OneShot
+from methods.magnitude import MagnitudePruning, _levels, magnitude_masks
 
 LAYERS = (Layer("a", (600,), False), Layer("b", (300,), False), Layer("fc", (10, 10), True))
 
 
-def _find(sparsity: str, layers: tuple = LAYERS, **options: Any) -> tuple[Ticket, list[str]]:
-    bench: Any = RecordingBench(layers, sparsity)
-    return Lottery(**options).find(bench), bench.asked
+def _find(sparsity: str, kind: type[MagnitudePruning] = Lottery, **options: Any) -> tuple[Ticket, list[str]]:
+    bench: Any = RecordingBench(LAYERS, sparsity)
+    return kind(**options).find(bench), bench.asked
 
 
 def _kept(asked: list[str]) -> list[Any]:
@@ -56,7 +57,7 @@ def test_targets_share_their_levels_and_branch_off_at_their_last() -> None:
 
 
 def test_one_shot_prunes_the_dense_net_once() -> None:
-    ticket, asked = _find("0.95", one_shot=True)
+    ticket, asked = _find("0.95", OneShot)
     assert asked[:2] == ["init", "train(init, dense, 0-1000)"]
     assert len(asked) == 3
     assert _kept(asked) == [50]
@@ -79,6 +80,11 @@ def test_a_dense_classifier_counts_towards_the_sparsity() -> None:
     _, asked = _find("0.5", prune_classifier=False)
     assert _kept(asked) == [700, 540, 412, 400]
     assert all("'dense': ['fc']" in text for text in asked if text.startswith("magnitude"))
+
+
+def test_whole_levels_go_past_the_target() -> None:
+    assert _kept(_find("0.5", exact=False)[1]) == [800, 640, 512, 410]
+    assert _kept(_find("0.36", exact=False)[1]) == [800, 640], "a level meets it: none goes past"
 
 
 def test_layerwise_keeps_the_same_share_of_each_layer() -> None:
@@ -151,7 +157,7 @@ def test_no_layer_ever_gets_a_weight_back(fraction: str) -> None:
     for target in range(500, 990):
         left: Any = {layer.name: layer.weights for layer in layers}
         sparsity = Decimal(target) / 1000
-        for level in [*lottery._levels(sparsity), sparsity]:
+        for level in _levels(sparsity, Decimal(fraction), exact=True):
             kept: Any = lottery._keep(layers, level, left)[0]
             assert all(kept[name] <= left[name] for name in left), (target, left, kept)
             assert all(abs(kept[x.name] - x.weights * sum(kept.values()) / total) < 2 for x in layers)
@@ -167,8 +173,7 @@ def test_a_rewinding_step_at_the_schedules_end_is_refused() -> None:
 def test_more_levels_than_anybody_trains_are_refused() -> None:
     with pytest.raises(ValueError, match=r"fraction: 0\.000001 takes 693,147 levels, .* at most 1,000 are allowed"):
         _find("0.5", fraction="0.000001")
-    _find("0.5", fraction="0.000001", one_shot=True)
-    Lottery(fraction="0.001")._refuse_endless(Decimal("0.5"))  # 693
+    assert len(list(_levels(Decimal("0.5"), Decimal("0.001"), exact=True))) == 693
 
 
 def test_an_excluded_classifier_leaves_no_hidden_layer_dense() -> None:

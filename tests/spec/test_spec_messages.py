@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from methods import registry
 from orchestrator.spec import load
 
 BASE = {
@@ -21,7 +22,7 @@ TOP_KEYS = (
     "latency, sanity, tracking, storage, keep"
 )
 DATA = "digits, cifar10, cifar100, tiny_imagenet, imagenet, image_folder, fake, module:factory"
-RATIOS = "uniform, balanced, erk, smart, ascend, linear_decay, cubic"
+RATIOS = "uniform, balanced, erk, smart, ascend, linear_decay, cubic, lamp"
 
 # what is written for one section, and the problem it must give at the line `at` of that section
 CASES = [
@@ -36,7 +37,7 @@ CASES = [
     ("recipe: {epochs: 1, schedule: {nme: cosine}}",
      ["recipe.schedule.nme: unknown key; did you mean 'name'? known: name, at, gamma, warmup"]),
     ("methods: [{name: random, ration: erk}]",
-     ["methods[0].ration: unknown key; did you mean 'ratio'? known: ratio, classifier_keep, variant"]),
+     ["methods[0].ration: unknown key; did you mean 'ratio'? known: ratio, ratios, classifier_keep, same_as, variant"]),
     ("methods: [{name: dense, ratio: erk}]", ["methods[0].ratio: unknown key; known: none"]),
     ("methods: [{ratio: erk}]", ["methods[0].name: missing; a mapping here needs one"]),
     ("model: {width: 2}", ["model.name: missing; a mapping here needs one"]),
@@ -60,7 +61,7 @@ CASES = [
     ("keep:", ["keep: expected one of all, tickets, found nothing"]),
     ("methods: [lotery]",
      ["methods[0].name: unknown method 'lotery'; did you mean 'lottery'? "
-      "known: dense, random, snip, lottery"]),
+      f"known: {', '.join(registry.names())}"]),
     ("methods: [{name: random, ratio: erc}]",
      [f"methods[0].ratio: unknown value 'erc'; did you mean 'erk'? allowed: {RATIOS}"]),
     ("methods: [dense, {name: random, ratio: [erk, 3]}]",
@@ -146,12 +147,11 @@ CASES = [
     ("recipe: {epochs: 1, augmentation: {random_resized_crop: [0, 1]}}",
      ["recipe.augmentation.random_resized_crop[0]: expected a number above 0, found 0"]),
     ("methods: [{name: lottery, fraction: {a: 1}}]",
-     ["methods[0].fraction: expected true or false, a whole number, a number, text or a list, "
-      "found a mapping"]),
+     ["methods[0].fraction: expected a number, found a mapping"]),
     ("methods: [{name: lottery, fraction: [0.2, [0.3]]}]",
      ["methods[0].fraction[1]: expected true or false, a whole number, a number or text, found a list"]),
-    ("methods: [{name: lottery, one_shot: yes}]",
-     ["methods[0].one_shot: expected true or false, found the text 'yes'"]),
+    ("methods: [{name: lottery, exact: yes}]",
+     ["methods[0].exact: expected true or false, found the text 'yes'"]),
     ("methods: [{name: snip, batches: true}]", ["methods[0].batches: expected a whole number, found true"]),
     # rules of one section
     ("name: a b",
@@ -176,7 +176,8 @@ CASES = [
     # rules between methods
     ("methods: [{name: random, ratio: [erk, smart]}, random]",
      ["methods[1]: 'random' is 'random-smart' of methods[0] again "
-      '(ratio "smart", classifier_keep null, variant "exact"); remove one']),
+      '(ratio "smart", ratios null, '
+      'classifier_keep null, same_as null, variant "exact"); remove one']),
     ("methods: [dense, dense]",
      ["methods[1]: 'dense' is 'dense' of methods[0] again (no options); remove one"]),
     (f"methods: [{{name: snip, per_class: {list(range(1, 41))}, batches: {list(range(1, 41))}}}]",

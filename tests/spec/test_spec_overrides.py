@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from methods import registry
 from orchestrator.spec import load
 
 
@@ -62,7 +63,7 @@ def test_the_source_is_not_changed() -> None:
         ("keep=ticket", "keep: unknown value 'ticket'; did you mean 'tickets'? allowed: all, tickets"),
         ("resources.gpus=1", "resources.gpus: unknown key; did you mean 'gpu'? known: cpu, gpu"),
         ("methods.0=lotery", "methods[0].name: unknown method 'lotery'; did you mean 'lottery'? "
-         "known: dense, random, snip, lottery"),
+         f"known: {', '.join(registry.names())}"),
         ("methods=[dense, {name: snip, batches: [1, 0]}]",
          "methods[1].batches[1]: expected a number not below 1, found 0"),
         ("sparsities=[0.9,",

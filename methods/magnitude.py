@@ -1,0 +1,132 @@
+"""Magnitude pruning of trained networks: what lottery tickets, rewinding and fine-tuning share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from methods import budget, method
+from methods.bench import Stage, Tensors, Ticket, Workbench
+from methods.layers import Layer
+from methods.masks import keep_largest, keep_largest_per_layer
+
+MAX_LEVELS = 1000
+"""More are taken for a slip in `fraction`: each level trains the network once."""
+
+
+class Options(method.Options):
+    """Of every method that prunes by magnitude."""
+
+    scope: Literal["global", "layerwise"] = "global"
+    """Rank the weights of all layers together, or remove the same fraction in each."""
+    prune_classifier: bool = True
+    """False leaves the last linear layer dense; the other layers absorb its share of the sparsity."""
+
+
+class IterativeOptions(Options):
+    """Of a method that may take several levels."""
+
+    fraction: Decimal | None = Field(None, gt=0, lt=1)
+    """Fraction of the remaining weights that each level removes; none: everything in one level."""
+    exact: bool = True
+    """Meet the sparsity to the weight by a last level that removes less; false keeps whole levels, the last of which
+    reaches the sparsity or goes past it."""
+
+
+class MagnitudePruning(method.Method):
+    """Train, remove the smallest weights, train what is left, again and again until the sparsity is reached. How what
+    is left is trained is the subclass's."""
+
+    Options = Options
+    uses_data = True
+
+    @abstractmethod
+    def retrained(self, bench: Workbench, trained: Stage, masks: Stage) -> Ticket:
+        """The ticket of these masks: what the weights `trained`, which they were found on, are trained from."""
+
+    def begin(self, bench: Workbench) -> None:
+        """Ask for what must lie before the dense training; refuse what cannot be."""
+
+    def find(self, bench: Workbench) -> Ticket:
+        """Levels at density (1 - fraction)^t, shared by all targets; the last one lands on the target exactly."""
+        fraction: Decimal | None = getattr(self.options, "fraction", None)
+        levels = list(_levels(bench.sparsity, fraction, exact=getattr(self.options, "exact", True)))
+        self._pruned(bench.layers, levels[-1])  # refuses the target itself, before a level on the way to it
+        self.begin(bench)
+        trained, masks = bench.train(bench.initialise()), bench.dense_masks()
+        keep: int | dict[str, int] = {layer.name: layer.weights for layer in bench.layers}
+        for level, sparsity in enumerate(levels, start=1):
+            keep, dense = self._keep(bench.layers, sparsity, keep)
+            masks = bench.compute(magnitude_masks, trained, masks, keep=keep, dense=dense)
+            ticket = self.retrained(bench, trained, masks)
+            if level < len(levels):
+                trained = ticket.trained or bench.train(ticket.weights, ticket.masks)
+        return ticket
+
+    def _keep(
+        self, layers: tuple[Layer, ...], sparsity: Decimal, before: int | dict[str, int]
+    ) -> tuple[int | dict[str, int], list[str]]:
+        """What a level keeps of the layers it prunes: a count over all of them, or one of each, given what the
+        level `before` it kept; and the layers it leaves dense. The key of a level depends on this alone, so that
+        targets share their levels."""
+        pruned, dense, keep = self._pruned(layers, sparsity)
+        names = [layer.name for layer in dense]
+        if self.options.scope == "global" or isinstance(before, int):
+            return keep, names
+        total = budget.total(pruned)
+        exact = [Fraction(layer.weights * keep, total) for layer in pruned]
+        # at most what was left: by largest remainder alone a smaller total may give a layer a weight more
+        counts = budget.share(exact, [before[layer.name] for layer in pruned], keep)
+        return {layer.name: count for layer, count in zip(pruned, counts, strict=True)}, names
+
+    def _pruned(self, layers: tuple[Layer, ...], sparsity: Decimal) -> tuple[list[Layer], list[Layer], int]:
+        """The layers that are pruned, those left dense, whose weights count towards the sparsity all the same, and
+        how many weights the pruned ones keep."""
+        classifier = next((layer for layer in layers if layer.classifier), None)
+        dense = [classifier] if classifier and not self.options.prune_classifier else []
+        keep = budget.kept(budget.total(layers), sparsity) - budget.total(dense)
+        if keep < 0:
+            raise ValueError(
+                f"sparsity {float(sparsity):.6g} keeps fewer weights than the {budget.total(dense)} of the "
+                "classifier that `prune_classifier: false` leaves dense; lower the sparsity or prune the classifier"
+            )
+        return [layer for layer in layers if layer not in dense], dense, keep
+
+
+def _levels(target: Decimal, fraction: Decimal | None, exact: bool) -> Iterator[Decimal]:
+    """Sparsities 1 - (1 - fraction)^t below the target and then the target, or the first of them past it."""
+    if fraction is None:
+        yield target
+        return
+    levels = float((1 - target).ln() / (1 - fraction).ln())
+    if levels > MAX_LEVELS:
+        raise ValueError(
+            f"fraction: {fraction} takes {levels:,.0f} levels, each a training, to sparsity {target}; at most "
+            f"{MAX_LEVELS:,} are allowed, so raise it"
+        )
+    density = 1 - fraction
+    while density > 1 - target:
+        yield 1 - density
+        density *= 1 - fraction
+    yield target if exact else 1 - density
+
+
+def magnitude_masks(
+    bench: Workbench, weights: Tensors, masks: Tensors, keep: int | dict[str, int], dense: list[str]
+) -> Tensors:
+    """Masks within `masks` of the largest |w|: `keep` weights over all layers together, or keep[name] in each;
+    the layers of `dense` keep all. A removed weight never comes back."""
+    scores = {
+        # -1 ranks what an earlier level removed below every weight that is left, zeros included
+        layer.name: torch.where(masks[layer.name], weights[layer.parameter].abs(), -1.0)
+        for layer in bench.layers
+        if layer.name not in dense
+    }
+    kept = keep_largest(scores, keep) if isinstance(keep, int) else keep_largest_per_layer(scores, keep)
+    return {layer.name: kept.get(layer.name, masks[layer.name]) for layer in bench.layers}
