@@ -8,7 +8,7 @@ bench computes nothing at all, so a method never looks at tensors outside a func
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
@@ -102,6 +102,11 @@ class Workbench(Protocol):
         """This bench on other training data, or with some keys of the recipe changed. Its stages stand beside this
         one's, and may be used on it wherever the shapes fit. Raises ValueError where the data do not allow the view,
         or the recipe is none."""
+        ...
+
+    def side_by_side(self, asking: Sequence[Callable[[], Stage]]) -> list[Stage]:
+        """What each of these asks for, in their order; those that other trials are making are left to the last, so that
+        several trials share the work."""
         ...
 
     def found_by(self, method: str, options: Mapping[str, Any]) -> Ticket:

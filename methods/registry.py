@@ -26,6 +26,7 @@ BUILT_IN = {
     "lottery": "methods.lottery:Lottery",
     "lr_rewinding": "methods.rewinding:LrRewinding",
     "fine_tune": "methods.rewinding:FineTune",
+    "colt": "methods.colt:Colt",
     "hybrid": "methods.hybrid:Hybrid",
 }
 

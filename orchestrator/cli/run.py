@@ -50,12 +50,13 @@ def _dry_run(spec: object, out: str | None, only: str | None, json: bool) -> Non
         return
     for row in summary["planned"]:
         shared = f", {row['shared_stages']} shared with other trials" if row["shared_stages"] else ""
-        state = "done" if row["done"] else f"{row['epochs']:g} epochs, {row['stages']} stages{shared}"
+        most = "at most " if row["at_most"] else ""
+        state = "done" if row["done"] else f"{most}{row['epochs']:g} epochs, {row['stages']} stages{shared}"
         print(f"{row['trial']}: {state}")
     print(f"{summary['trials']} trials, {summary['stages']} distinct stages")
     print(
-        f"{summary['epochs_requested']:g} epochs requested, {summary['epochs_distinct']:g} distinct, "
-        f"{summary['epochs_to_train']:g} left to train"
+        f"{'at most ' if summary['at_most'] else ''}{summary['epochs_requested']:g} epochs requested, "
+        f"{summary['epochs_distinct']:g} distinct, {summary['epochs_to_train']:g} left to train"
     )
 
 

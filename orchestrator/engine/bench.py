@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -28,7 +29,7 @@ from orchestrator.engine.store import Store
 from orchestrator.engine.structures import NAMES, measure_structure, structure_key
 from orchestrator.engine.train import Diverged, Trainer, evaluate, weights_of
 from orchestrator.engine.training import train_stage
-from orchestrator.engine.watch import Blocked, StageFailed, Stopped, Watch
+from orchestrator.engine.watch import Blocked, Busy, StageFailed, Stopped, Watch
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,18 @@ class TrialBench(PlanningBench):
             self._recent[key] = found[0]
         return self._recent[key]
 
+    def side_by_side(self, asking: Sequence[Callable[[], Stage]]) -> list[Stage]:
+        """See Workbench."""
+        found: dict[int, Stage] = {}
+        self.watch.patient = False
+        try:
+            for i, ask in enumerate(asking):
+                with suppress(Busy):
+                    found[i] = ask()
+        finally:
+            self.watch.patient = True
+        return [found[i] if i in found else ask() for i, ask in enumerate(asking)]
+
     def ask(self, stage: Stage, name: str, otherwise: float) -> float:
         """See Workbench."""
         return self.answers.setdefault(f"{stage.key}/{name}", float(self.value(stage.key)[name]))
@@ -116,6 +129,8 @@ class TrialBench(PlanningBench):
                     self.watch.waited += time.monotonic() - began
                     self._make(request)
                     break
+            if not self.watch.patient:
+                raise Busy
             self.watch.tell({"stage": request.key, "kind": request.kind, "waiting": "a stage another trial is making"})
             time.sleep(0.05)
         else:
@@ -140,7 +155,7 @@ class TrialBench(PlanningBench):
         except Diverged as reason:
             # on the way to a step before this stage's own: the training until then is that stage's
             tensors, meta = {}, {**reason.record, "diverged": str(reason), "steps": 0}
-        except (Stopped, StageFailed, Blocked):
+        except (Stopped, StageFailed, Blocked, Busy):
             raise
         except (Exception, SystemExit) as error:
             self.store.mark_failed(request.key, self.watch.run, self.watch.trial)

@@ -226,11 +226,13 @@ class Plan:
             "epochs_requested": self.epochs_requested,
             "epochs_distinct": self.epochs_distinct,
             "epochs_to_train": self.epochs_missing(has),
+            "at_most": any(planned.chain.bounded for planned in self.planned),
             "planned": [
                 {
                     "trial": planned.id,
                     "key": planned.chain.key,
                     "epochs": float(planned.epochs),
+                    "at_most": planned.chain.bounded,
                     "stages": len(planned.chain.requests),
                     "shared_stages": self._shared(planned),
                     "done": planned.id in self.done,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Self
@@ -149,6 +149,10 @@ class PlanningBench:
         key = digest({"kind": "masks", "of": trained.key})
         self._ask(Request(key, "masks", (trained.key,), bench=self))
         return Stage(key)
+
+    def side_by_side(self, asking: Sequence[Callable[[], Stage]]) -> list[Stage]:
+        """See Workbench."""
+        return [ask() for ask in asking]
 
     def found_by(self, method: str, options: Mapping[str, Any]) -> Ticket:
         """See Workbench."""

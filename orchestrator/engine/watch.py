@@ -30,6 +30,10 @@ class Blocked(Exception):
         self.key, self.by = key, by
 
 
+class Busy(Exception):
+    """A stage is being made by another trial, and this one does not wait for it now."""
+
+
 @dataclass
 class Watch:
     """What happens around a trial: who it is, whom it tells, when it must stop."""
@@ -44,6 +48,8 @@ class Watch:
     stopping: Callable[[], bool] = lambda: False
     tell: Callable[[dict[str, Any]], None] = lambda event: None
     """Told of every epoch trained and of every stage begun."""
+    patient: bool = True
+    """Whether to wait for a stage that another trial is making; else Busy is raised."""
     waited: float = 0.0
     """Seconds that the trial has waited for stages which other trials were computing."""
 
