@@ -122,8 +122,9 @@ class Plan:
         has: Callable[[str], bool] = lambda key: False,
         whole: Plan | None = None,
     ) -> None:
-        # stable: trials of equal length stay in the order written
-        self.planned = sorted(planned, key=lambda planned: -planned.epochs)
+        # stable: trials of equal length stay in the order written; but of courses that depend on data the one to the
+        # highest sparsity is first, which asks for all that the others of its method and seed will: it pays for it
+        self.planned = sorted(planned, key=lambda p: (-p.epochs, -p.trial.sparsity if p.chain.bounded else 0))
         self._whole = whole or self
         self.done = frozenset(done)
         """Trials with a result that stands: they need none of their stages any more, whether these still exist

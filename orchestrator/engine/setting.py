@@ -43,6 +43,11 @@ class Setting:
             other = Setting(spec, self.model)
             # what is known of this one holds there too
             other.__dict__["data"] = viewed(self.data, view, seed) if view else self.data
+            if self.model.weights and len(other.data.classes) != len(self.data.classes):
+                raise ValueError(
+                    f"`weights: {self.model.weights}` are of all {len(self.data.classes)} classes, and its copies have "
+                    "fewer classes; leave `weights` out"
+                )
             if len(other.data.classes) == len(self.data.classes):
                 other.__dict__ |= {"skeleton": self.skeleton, "layers": self.layers, "macs": self.macs}
             self._others[named] = other
