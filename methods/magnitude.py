@@ -56,58 +56,60 @@ class MagnitudePruning(method.Method):
     def find(self, bench: Workbench) -> Ticket:
         """Levels at density (1 - fraction)^t, shared by all targets; the last one lands on the target exactly."""
         fraction: Decimal | None = getattr(self.options, "fraction", None)
-        levels = list(_levels(bench.sparsity, fraction, exact=getattr(self.options, "exact", True)))
-        self._pruned(bench.layers, levels[-1])  # refuses the target itself, before a level on the way to it
+        sparsities = list(levels(bench.sparsity, fraction, exact=getattr(self.options, "exact", True)))
+        split(self.options, bench.layers, sparsities[-1])  # refuses the target itself, before a level on the way to it
         self.begin(bench)
         trained, masks = bench.train(bench.initialise()), bench.dense_masks()
         keep: int | dict[str, int] = {layer.name: layer.weights for layer in bench.layers}
-        for level, sparsity in enumerate(levels, start=1):
-            keep, dense = self._keep(bench.layers, sparsity, keep)
+        for level, sparsity in enumerate(sparsities, start=1):
+            keep, dense = counts(self.options, bench.layers, sparsity, keep)
             masks = bench.compute(magnitude_masks, trained, masks, keep=keep, dense=dense)
             ticket = self.retrained(bench, trained, masks)
-            if level < len(levels):
+            if level < len(sparsities):
                 trained = ticket.trained or bench.train(ticket.weights, ticket.masks)
         return ticket
 
-    def _keep(
-        self, layers: tuple[Layer, ...], sparsity: Decimal, before: int | dict[str, int]
-    ) -> tuple[int | dict[str, int], list[str]]:
-        """What a level keeps of the layers it prunes: a count over all of them, or one of each, given what the
-        level `before` it kept; and the layers it leaves dense. The key of a level depends on this alone, so that
-        targets share their levels."""
-        pruned, dense, keep = self._pruned(layers, sparsity)
-        names = [layer.name for layer in dense]
-        if self.options.scope == "global" or isinstance(before, int):
-            return keep, names
-        total = budget.total(pruned)
-        exact = [Fraction(layer.weights * keep, total) for layer in pruned]
-        # at most what was left: by largest remainder alone a smaller total may give a layer a weight more
-        counts = budget.share(exact, [before[layer.name] for layer in pruned], keep)
-        return {layer.name: count for layer, count in zip(pruned, counts, strict=True)}, names
 
-    def _pruned(self, layers: tuple[Layer, ...], sparsity: Decimal) -> tuple[list[Layer], list[Layer], int]:
-        """The layers that are pruned, those left dense, whose weights count towards the sparsity all the same, and
-        how many weights the pruned ones keep."""
-        classifier = next((layer for layer in layers if layer.classifier), None)
-        dense = [classifier] if classifier and not self.options.prune_classifier else []
-        keep = budget.kept(budget.total(layers), sparsity) - budget.total(dense)
-        if keep < 0:
-            raise ValueError(
-                f"sparsity {float(sparsity):.6g} keeps fewer weights than the {budget.total(dense)} of the "
-                "classifier that `prune_classifier: false` leaves dense; lower the sparsity or prune the classifier"
-            )
-        return [layer for layer in layers if layer not in dense], dense, keep
+def counts(
+    options: Options, layers: tuple[Layer, ...], sparsity: Decimal, before: int | dict[str, int]
+) -> tuple[int | dict[str, int], list[str]]:
+    """What a level keeps of the layers it prunes: a count over all of them, or one of each, given what the level
+    `before` it kept; and the layers it leaves dense. The key of a level depends on this alone, so that targets share
+    their levels. Raises ValueError where the dense layers alone are over the budget."""
+    pruned, dense, keep = split(options, layers, sparsity)
+    names = [layer.name for layer in dense]
+    if options.scope == "global" or isinstance(before, int):
+        return keep, names
+    total = budget.total(pruned)
+    exact = [Fraction(layer.weights * keep, total) for layer in pruned]
+    # at most what was left: by largest remainder alone a smaller total may give a layer a weight more
+    shared = budget.share(exact, [before[layer.name] for layer in pruned], keep)
+    return {layer.name: count for layer, count in zip(pruned, shared, strict=True)}, names
 
 
-def _levels(target: Decimal, fraction: Decimal | None, exact: bool) -> Iterator[Decimal]:
+def split(options: Options, layers: tuple[Layer, ...], sparsity: Decimal) -> tuple[list[Layer], list[Layer], int]:
+    """The layers that are pruned, those left dense, whose weights count towards the sparsity all the same, and how many
+    weights the pruned ones keep. Raises ValueError where that is less than none."""
+    classifier = next((layer for layer in layers if layer.classifier), None)
+    dense = [classifier] if classifier and not options.prune_classifier else []
+    keep = budget.kept(budget.total(layers), sparsity) - budget.total(dense)
+    if keep < 0:
+        raise ValueError(
+            f"sparsity {float(sparsity):.6g} keeps fewer weights than the {budget.total(dense)} of the "
+            "classifier that `prune_classifier: false` leaves dense; lower the sparsity or prune the classifier"
+        )
+    return [layer for layer in layers if layer not in dense], dense, keep
+
+
+def levels(target: Decimal, fraction: Decimal | None, exact: bool) -> Iterator[Decimal]:
     """Sparsities 1 - (1 - fraction)^t below the target and then the target, or the first of them past it."""
     if fraction is None:
         yield target
         return
-    levels = float((1 - target).ln() / (1 - fraction).ln())
-    if levels > MAX_LEVELS:
+    number = float((1 - target).ln() / (1 - fraction).ln())
+    if number > MAX_LEVELS:
         raise ValueError(
-            f"fraction: {fraction} takes {levels:,.0f} levels, each a training, to sparsity {target}; at most "
+            f"fraction: {fraction} takes {number:,.0f} levels, each a training, to sparsity {target}; at most "
             f"{MAX_LEVELS:,} are allowed, so raise it"
         )
     density = 1 - fraction

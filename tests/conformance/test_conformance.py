@@ -29,7 +29,10 @@ from orchestrator.spec.models import Spec
 from orchestrator.spec.problems import SpecError
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "snip": {"per_class": 3, "batches": 2},
+    "snip": {"per_class": 3, "batches": 2, "rounds": 2},
+    "grasp": {"per_class": 3, "batches": 2},
+    "synflow": {"rounds": 5},
+    "fisher": {"per_class": 2, "batches": 2},
     "lottery": {"fraction": 0.4, "rewind_to": "4it"},
     "lr_rewinding": {"fraction": 0.5, "rewind_to": "2it"},
     "fine_tune": {"fraction": 0.5, "epochs": 1},

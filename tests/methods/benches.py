@@ -24,6 +24,7 @@ class ScoringBench:
     def __init__(self, net: nn.Module, batches: list[tuple[torch.Tensor, torch.Tensor]], seed: int = 0) -> None:
         self._net, self._batches, self.seed = net, batches, seed
         self.layers = prunable_layers(net)
+        self.shape = (3, 8, 8)
         self.asked: list[tuple[int, int]] = []
 
     def net(self, weights: Tensors) -> nn.Module:

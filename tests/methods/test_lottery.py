@@ -15,7 +15,7 @@ from methods import budget
 from methods.bench import Ticket
 from methods.layers import Layer, prunable_layers
 from methods.lottery import Lottery, OneShot
-from methods.magnitude import MagnitudePruning, _levels, magnitude_masks
+from methods.magnitude import MagnitudePruning, counts, levels, magnitude_masks, split
 
 LAYERS = (Layer("a", (600,), False), Layer("b", (300,), False), Layer("fc", (10, 10), True))
 
@@ -30,7 +30,7 @@ def _kept(asked: list[str]) -> list[Any]:
     return [eval(text[text.rindex("{'keep'") : -1])["keep"] for text in asked if text.startswith("magnitude")]
 
 
-def test_levels_remove_a_fifth_each_until_the_target_exactly() -> None:
+def testlevels_remove_a_fifth_each_until_the_target_exactly() -> None:
     ticket, asked = _find("0.5")
     assert _kept(asked) == [800, 640, 512, 500]
     assert ticket.weights.key == "init"
@@ -45,7 +45,7 @@ def test_a_target_that_a_level_meets_exactly_needs_no_further_level() -> None:
     assert _kept(_find("0.75", fraction="0.5")[1]) == [500, 250]
 
 
-def test_targets_share_their_levels_and_branch_off_at_their_last() -> None:
+def test_targets_share_theirlevels_and_branch_off_at_their_last() -> None:
     """1 - 0.8^t: 0.9 takes 10 full levels and a part of one, 0.95 takes 13, 0.98 takes 17."""
     asked = {target: _find(target)[1] for target in ("0.9", "0.95", "0.98")}
     assert [len(_kept(asked[target])) for target in asked] == [11, 14, 18]
@@ -65,7 +65,7 @@ def test_one_shot_prunes_the_dense_net_once() -> None:
 
 
 @pytest.mark.parametrize(("rewind_to", "step"), [("250it", 250), ("2.5ep", 250), ("1ep", 100)])
-def test_levels_and_ticket_start_from_the_rewinding_step(rewind_to: str, step: int) -> None:
+def testlevels_and_ticket_start_from_the_rewinding_step(rewind_to: str, step: int) -> None:
     ticket, asked = _find("0.5", rewind_to=rewind_to)
     rewound = f"train(init, dense, 0-{step})"
     assert ticket.weights.key == rewound
@@ -82,7 +82,7 @@ def test_a_dense_classifier_counts_towards_the_sparsity() -> None:
     assert all("'dense': ['fc']" in text for text in asked if text.startswith("magnitude"))
 
 
-def test_whole_levels_go_past_the_target() -> None:
+def test_wholelevels_go_past_the_target() -> None:
     assert _kept(_find("0.5", exact=False)[1]) == [800, 640, 512, 410]
     assert _kept(_find("0.36", exact=False)[1]) == [800, 640], "a level meets it: none goes past"
 
@@ -157,8 +157,8 @@ def test_no_layer_ever_gets_a_weight_back(fraction: str) -> None:
     for target in range(500, 990):
         left: Any = {layer.name: layer.weights for layer in layers}
         sparsity = Decimal(target) / 1000
-        for level in _levels(sparsity, Decimal(fraction), exact=True):
-            kept: Any = lottery._keep(layers, level, left)[0]
+        for level in levels(sparsity, Decimal(fraction), exact=True):
+            kept: Any = counts(lottery.options, layers, level, left)[0]
             assert all(kept[name] <= left[name] for name in left), (target, left, kept)
             assert all(abs(kept[x.name] - x.weights * sum(kept.values()) / total) < 2 for x in layers)
             left = kept
@@ -170,13 +170,13 @@ def test_a_rewinding_step_at_the_schedules_end_is_refused() -> None:
         _find("0.5", rewind_to="1000it")
 
 
-def test_more_levels_than_anybody_trains_are_refused() -> None:
+def test_morelevels_than_anybody_trains_are_refused() -> None:
     with pytest.raises(ValueError, match=r"fraction: 0\.000001 takes 693,147 levels, .* at most 1,000 are allowed"):
         _find("0.5", fraction="0.000001")
-    assert len(list(_levels(Decimal("0.5"), Decimal("0.001"), exact=True))) == 693
+    assert len(list(levels(Decimal("0.5"), Decimal("0.001"), exact=True))) == 693
 
 
 def test_an_excluded_classifier_leaves_no_hidden_layer_dense() -> None:
     hidden = (Layer("a", (600,)), Layer("fc", (40, 10)))
-    pruned, dense, keep = Lottery(prune_classifier=False)._pruned(hidden, Decimal("0.5"))
+    pruned, dense, keep = split(Lottery(prune_classifier=False).options, hidden, Decimal("0.5"))
     assert (pruned, dense, keep) == (list(hidden), [], 500)

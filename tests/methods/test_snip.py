@@ -131,7 +131,7 @@ def test_it_scores_the_initial_weights_once() -> None:
     bench: Any = RecordingBench(prunable_layers(_net()), "0.8")
     ticket = Snip(per_class=3, batches=2).find(bench)
     assert ticket.weights.key == "init"
-    assert bench.asked == ["init", "snip_masks(init, {'keep': 7, 'per_class': 3, 'batches': 2})"]
+    assert bench.asked == ["init", "snip_masks(init, {'keep': 7, 'per_class': 3, 'batches': 2, 'rounds': 1})"]
 
 
 def test_a_layer_that_takes_no_part_scores_nothing() -> None:
