@@ -32,6 +32,7 @@ BUILT_IN = {
     "fine_tune": "methods.rewinding:FineTune",
     "colt": "methods.colt:Colt",
     "hybrid": "methods.hybrid:Hybrid",
+    "transfer": "methods.transfer:Transfer",
 }
 
 
