@@ -48,8 +48,8 @@ class Transfer(method.Method):
             return path / FILE if path.is_dir() else path
 
         def about(self) -> dict[str, Any]:
-            """What the file says of itself: `provenance`, `structure` and `layers` (name: shape). Raises ValueError where
-            it is no ticket, or has not got the weights that are asked for."""
+            """What the file says of itself: `provenance`, `structure` and `layers` (name: shape). Raises ValueError
+            where it is no ticket, or has not got the weights that are asked for."""
             from safetensors import SafetensorError, safe_open
 
             try:
