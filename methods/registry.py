@@ -32,6 +32,10 @@ BUILT_IN = {
     "fine_tune": "methods.rewinding:FineTune",
     "colt": "methods.colt:Colt",
     "hybrid": "methods.hybrid:Hybrid",
+    "filter_prune": "methods.structure.filters:FilterPrune",
+    "layer_prune": "methods.structure.layers:LayerPrune",
+    "random_filter": "methods.structure.filters:RandomFilter",
+    "random_layer": "methods.structure.layers:RandomLayer",
     "transfer": "methods.transfer:Transfer",
 }
 
