@@ -32,6 +32,11 @@ BUILT_IN = {
     "fine_tune": "methods.rewinding:FineTune",
     "colt": "methods.colt:Colt",
     "hybrid": "methods.hybrid:Hybrid",
+    "gmp": "methods.gmp:Gmp",
+    "granet": "methods.granet:Granet",
+    "rigl": "methods.rigl:Rigl",
+    "set": "methods.set:Set",
+    "static_sparse": "methods.static_sparse:StaticSparse",
 }
 
 

@@ -37,6 +37,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "lr_rewinding": {"fraction": 0.5, "rewind_to": "2it"},
     "fine_tune": {"fraction": 0.5, "epochs": 1},
     "colt": {"fraction": 0.4, "prune_linear": True},
+    "rigl": {"every": "2it"},
+    "set": {"every": "2it"},
 }
 """Options that make a method short, or let it do all that it can."""
 
