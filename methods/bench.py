@@ -114,6 +114,11 @@ class Workbench(Protocol):
         options and whatever it refuses."""
         ...
 
+    def given(self, path: str, part: str) -> Stage:
+        """What a ticket's file holds: "mask" (masks by layer name), "start" (the weights that it is trained from) or
+        "weight" (the trained ones). OSError or ValueError where it cannot be read."""
+        ...
+
     def ask(self, stage: Stage, name: str, otherwise: float) -> float:
         """The number that a stage holds under `name`, for a method whose course depends on data. The plan of a sweep
         is made with `otherwise`, which must be the answer that leads to the longest course."""

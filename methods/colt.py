@@ -12,6 +12,7 @@ from pydantic import Field
 
 from methods import budget, method
 from methods.bench import DataView, Tensors, Ticket, Workbench
+from methods.head import with_own_head, with_whole_head
 from methods.layers import Layer
 from methods.masks import keep_largest
 
@@ -26,6 +27,7 @@ class Colt(method.Method):
     name = "colt"
     ticket = "initial"
     summary = "cyclic overlapping lottery tickets: the weights kept by networks trained on different classes"
+    prunes = "iteratively"
     paper = "Hossain et al., COLT: Cyclic Overlapping Lottery Tickets for Faster Pruning, IEEE TAI 2025"
     uses_data = True
 
@@ -50,7 +52,7 @@ class Colt(method.Method):
         copies = self._copies(bench)
         dense = self._dense(bench, copies[0])
         theta_0 = bench.initialise()
-        starts = [copy.compute(with_own_head, copy.initialise(), theta_0) for copy in copies]
+        starts = [copy.compute(with_own_head, copy.initialise(), theta_0, classes=bench.classes) for copy in copies]
         total = sum(layer.weights for layer in bench.layers if layer.name not in dense)
         target = budget.kept(budget.total(bench.layers), bench.sparsity) - (budget.total(bench.layers) - total)
         self._refuse(bench, total, target)
@@ -68,7 +70,7 @@ class Colt(method.Method):
             masks, left = overlap, after
         if self.options.exact and after < target:
             overlap = copies[0].compute(overlapping, masks, *trained, keep=target, **options)
-        return Ticket(theta_0, bench.compute(with_whole_head, overlap))
+        return Ticket(theta_0, bench.compute(with_whole_head, overlap, classes=copies[0].classes))
 
     def _copies(self, bench: Workbench) -> list[Workbench]:
         """A bench for each block of classes."""
@@ -108,17 +110,6 @@ class Colt(method.Method):
 def _after(left: int, fraction: Decimal) -> int:
     """Weights that one copy keeps of so many; a round removes one at least."""
     return left - max(1, int((fraction * left).quantize(Decimal(1), ROUND_HALF_EVEN)))
-
-
-def with_own_head(bench: Workbench, own: Tensors, shared: Tensors) -> Tensors:
-    """The shared weights, but the bench's own of what depends on the number of classes and of the classifier."""
-    classifier = tuple(f"{layer.name}." for layer in bench.layers if layer.classifier)
-    return {
-        name: value
-        if value.shape != shared[name].shape or (classifier and name.startswith(classifier))
-        else shared[name]
-        for name, value in own.items()
-    }
 
 
 def overlapping(
@@ -173,13 +164,3 @@ def _ranks(layers: list[Layer], masks: Tensors, weights: Tensors) -> Tensors:
 def kept_weights(bench: Workbench, masks: Tensors, dense: list[str]) -> Tensors:
     """How many weights are left in the layers that are pruned."""
     return {"kept": torch.tensor(sum(int(mask.sum()) for name, mask in masks.items() if name not in dense))}
-
-
-def with_whole_head(bench: Workbench, masks: Tensors) -> Tensors:
-    """The masks on the network of all classes: what depends on their number is dense."""
-    return {
-        layer.name: masks[layer.name]
-        if masks[layer.name].shape == layer.shape
-        else torch.ones(layer.shape, dtype=torch.bool, device=masks[layer.name].device)
-        for layer in bench.layers
-    }

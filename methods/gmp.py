@@ -16,6 +16,7 @@ class Gmp(Method):
     name = "gmp"
     ticket = "during-training"
     summary = "gradual magnitude pruning along a cubic schedule, from dense"
+    prunes = "during training"
     paper = "Zhu & Gupta, To prune, or not to prune, ICLR workshop 2018"
     uses_data = True
 

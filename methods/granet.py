@@ -26,6 +26,7 @@ class Granet(Method):
     name = "granet"
     ticket = "during-training"
     summary = "gradual pruning with zero-cost neuroregeneration, from dense or from sparse"
+    prunes = "during training"
     paper = "Liu et al., Sparse Training via Boosting Pruning Plasticity with Neuroregeneration, NeurIPS 2021"
     uses_data = True
 

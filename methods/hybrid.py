@@ -22,6 +22,7 @@ class Hybrid(Method):
     name = "hybrid"
     ticket = "hybrid"
     summary = "the largest trained weights under a layer-wise ratio, the learning rate rewound"
+    prunes = "after training"
     paper = "Su et al., Sanity-Checking Pruning Methods: Random Tickets can Win the Jackpot, NeurIPS 2020"
     uses_data = True
 

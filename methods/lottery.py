@@ -19,6 +19,7 @@ class OneShot(magnitude.MagnitudePruning):
     name = "one_shot"
     ticket = "initial"
     summary = "magnitude pruning of the trained network in one level, with weight rewinding"
+    prunes = "after training"
     paper = PAPER
 
     class Options(magnitude.Options):
@@ -48,6 +49,7 @@ class Lottery(OneShot):
 
     name = "lottery"
     summary = "iterative magnitude pruning with weight rewinding"
+    prunes = "iteratively"
 
     class Options(OneShot.Options, magnitude.IterativeOptions):
         fraction: Decimal = Field(Decimal("0.2"), gt=0, lt=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -32,11 +33,21 @@ class Method(ABC):
     """Whether finding the ticket looks at the training data."""
     per_sparsity: ClassVar[bool] = True
     """False: one trial a seed and model, whatever the sparsities."""
+    granularity: ClassVar[str] = "weight"
+    """What it removes: weight, filter, layer."""
+    prunes: ClassVar[str] = "before training"
+    """When: before training, after training, iteratively, during training."""
+    meets_budget: ClassVar[bool] = True
+    """Whether its masks hold the budget N - round(p N) to the weight."""
 
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, **options: Any) -> None:
         self.options: Any = self.Options(**options)
+
+    def sparsities(self, wanted: list[Decimal]) -> list[Decimal]:
+        """The sparsities that it is tried at, given the sweep's."""
+        return wanted if self.per_sparsity else [Decimal(0)]
 
     @abstractmethod
     def find(self, bench: Workbench) -> Ticket:

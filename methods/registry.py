@@ -37,6 +37,7 @@ BUILT_IN = {
     "rigl": "methods.rigl:Rigl",
     "set": "methods.set:Set",
     "static_sparse": "methods.static_sparse:StaticSparse",
+    "transfer": "methods.transfer:Transfer",
 }
 
 

@@ -30,6 +30,7 @@ class LrRewinding(magnitude.MagnitudePruning):
     name = "lr_rewinding"
     ticket = "partially-trained"
     summary = "magnitude pruning; the trained weights train on, the learning rate rewound"
+    prunes = "iteratively"
     paper = PAPER
 
     class Options(magnitude.IterativeOptions):
@@ -48,6 +49,7 @@ class FineTune(magnitude.MagnitudePruning):
     name = "fine_tune"
     ticket = "partially-trained"
     summary = "magnitude pruning; the trained weights train on at a low learning rate"
+    prunes = "iteratively"
     paper = "Han et al., Learning both Weights and Connections for Efficient Neural Networks, NeurIPS 2015"
 
     class Options(magnitude.IterativeOptions):

@@ -25,6 +25,7 @@ class Rigl(Method):
     name = "rigl"
     ticket = "during-training"
     summary = "sparse training; exchanges the smallest weights for those with the largest gradients"
+    prunes = "during training"
     paper = "Evci et al., Rigging the Lottery: Making All Tickets Winners, ICML 2020"
     uses_data = True
 

@@ -27,6 +27,7 @@ class Set(Method):
     name = "set"
     ticket = "during-training"
     summary = "sparse evolutionary training; exchanges the weights closest to zero for random ones"
+    prunes = "during training"
     paper = "Mocanu et al., Scalable Training of Artificial Neural Networks, Nature Communications 2018"
     uses_data = True
 

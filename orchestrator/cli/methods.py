@@ -42,6 +42,8 @@ def _describe(method: Any) -> dict[str, Any]:
         "summary": method.summary,
         "paper": method.paper or None,
         "uses_data": method.uses_data,
+        "granularity": method.granularity,
+        "prunes": method.prunes,
         "module": method.__module__,
         "options": [_option(name, field) for name, field in method.Options.model_fields.items()],
     }
@@ -74,6 +76,7 @@ def _line(method: dict[str, Any], width: int) -> None:
 
 def _explain(method: dict[str, Any]) -> None:
     print(f"{method['name']}: {method['summary']}\nticket type: {method['ticket']}\npaper: {method['paper'] or 'none'}")
+    print(f"removes: {method['granularity']}s, {method['prunes']}")
     print(f"looks at training data to find the ticket: {'yes' if method['uses_data'] else 'no'}")
     print("options:" if method["options"] else "no options")
     for option in method["options"]:

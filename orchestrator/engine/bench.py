@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -27,6 +28,7 @@ from orchestrator.engine.seeds import derive, generator, seed_globals
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.store import Store
 from orchestrator.engine.structures import NAMES, measure_structure, structure_key
+from orchestrator.engine.ticket import read_part
 from orchestrator.engine.train import Diverged, Trainer, evaluate, weights_of
 from orchestrator.engine.training import train_stage
 from orchestrator.engine.watch import Blocked, Busy, StageFailed, Stopped, Watch
@@ -145,6 +147,7 @@ class TrialBench(PlanningBench):
             "initialise": bench._initialise,
             "train": bench._train,
             "masks": bench._masks,
+            "given": bench._given,
             "compute": bench._compute,
             "evaluate": bench._evaluate,
             "latency": bench._latency,
@@ -176,6 +179,9 @@ class TrialBench(PlanningBench):
 
     def _masks(self, request: Request) -> tuple[Tensors, dict]:
         return masks_in(self.value(request.inputs[0])), {}
+
+    def _given(self, request: Request) -> tuple[Tensors, dict]:
+        return read_part(Path(request.options["path"]), request.options["part"]), {}
 
     def _compute(self, request: Request) -> tuple[Tensors, dict]:
         assert request.function is not None

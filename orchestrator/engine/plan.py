@@ -65,8 +65,8 @@ def model_label(model: Model) -> str:
 
 
 def sparsities(spec: Spec, arm: Arm) -> list[Decimal]:
-    """The sparsities at which a method is tried: the spec's, or 0 alone for one that has a single trial."""
-    return spec.sparsities if registry.get(arm.name).per_sparsity else [Decimal(0)]
+    """The sparsities at which a method is tried: the spec's, unless it has one of its own."""
+    return registry.get(arm.name)(**arm.options).sparsities(spec.sparsities)
 
 
 def trials(spec: Spec) -> list[Trial]:

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -19,7 +20,7 @@ from methods.checks import find_checked
 from methods.method import Method
 from methods.step import Step
 from methods.updater import Updater
-from orchestrator.engine.files import digest
+from orchestrator.engine.files import digest, file_digest
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.source import source_hash
 
@@ -157,6 +158,12 @@ class PlanningBench:
     def found_by(self, method: str, options: Mapping[str, Any]) -> Ticket:
         """See Workbench."""
         return registry.get(method)(**options).find(self)
+
+    def given(self, path: str, part: str) -> Stage:
+        """See Workbench. Named by the file's content, so that it may be moved, and is never taken for another."""
+        key = digest({"kind": "given", "file": file_digest(Path(path)), "part": part})
+        self._ask(Request(key, "given", options={"path": path, "part": part}, bench=self))
+        return Stage(key)
 
     def ask(self, stage: Stage, name: str, otherwise: float) -> float:
         """See Workbench."""

@@ -114,6 +114,24 @@ def read_ticket(path: Path) -> LoadedTicket:
     return LoadedTicket(*parts.values(), *map(json.loads, texts))
 
 
+def read_part(path: Path, part: str) -> Tensors:
+    """One of PARTS of a ticket's file, or of a .safetensors file that was exported, which holds trained weights under
+    their own names. Raises FileNotFoundError, or TicketError for a file that is no ticket or is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise TicketError(f"{path}: not a safetensors file ({error})") from error
+    if any(name.startswith("start/") for name in tensors):
+        ticket = read_ticket(path)  # which looks at the checksum
+        return dict(zip(PARTS, (ticket.masks, ticket.start, ticket.weights), strict=True))[part]
+    named = {name: value for name, value in tensors.items() if "/" not in name}
+    masks = {name.removeprefix("mask/"): value for name, value in tensors.items() if name.startswith("mask/")}
+    return {"mask": masks, "weight": named}[part]
+
+
 def _seal(tensors: Tensors, texts: Iterable[str]) -> str:
     """SHA-256 over texts and over the tensors' names, types, shapes and values."""
     import torch

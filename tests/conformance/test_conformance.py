@@ -59,7 +59,8 @@ NETS: dict[str, dict[str, Any]] = {
 }
 STEPS = 6
 pytestmark = [
-    pytest.mark.parametrize("method", registry.names()),
+    # transfer finds no ticket, it takes one from a file: tests/engine/test_transfer.py
+    pytest.mark.parametrize("method", [name for name in registry.names() if name != "transfer"]),
     pytest.mark.parametrize("net", NETS),
 ]
 Tensors = dict[str, torch.Tensor]

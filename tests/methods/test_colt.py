@@ -10,7 +10,8 @@ from benches import RecordingBench, ScoringBench
 from torch import nn
 
 from methods.bench import Tensors
-from methods.colt import Colt, _after, kept_weights, overlapping, with_own_head, with_whole_head
+from methods.colt import Colt, _after, kept_weights, overlapping
+from methods.head import with_own_head, with_whole_head
 from methods.layers import Layer
 
 NET = nn.Sequential(nn.Linear(4, 2, bias=False), nn.Linear(2, 2, bias=False))
@@ -71,6 +72,7 @@ def test_layerwise_prunes_the_same_fraction_of_each_layer() -> None:
 def test_copies_share_all_but_what_depends_on_the_number_of_classes() -> None:
     net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     bench: Any = ScoringBench(net, [])
+    bench.classes = 2
     own = {name: torch.zeros_like(value) for name, value in net.state_dict().items()}
     shared = {
         "0.weight": torch.ones(3, 4),
@@ -78,20 +80,20 @@ def test_copies_share_all_but_what_depends_on_the_number_of_classes() -> None:
         "1.weight": torch.ones(4, 3),
         "1.bias": torch.ones(4),
     }
-    found = with_own_head(bench, own, shared)
+    found = with_own_head(bench, own, shared, classes=4)
     assert {name: (float(value.mean()), len(value)) for name, value in found.items()} == {
         "0.weight": (1, 3), "0.bias": (1, 3), "1.weight": (0, 2), "1.bias": (0, 2),
     }  # fmt: skip
     # the classifier is a copy's own even where its shape is the same
-    assert not with_own_head(bench, own, {**shared, "1.weight": torch.ones(2, 3), "1.bias": torch.ones(2)})[
-        "1.bias"
-    ].any()
+    as_many = {**shared, "1.weight": torch.ones(2, 3), "1.bias": torch.ones(2)}
+    assert not with_own_head(bench, own, as_many, classes=2)["1.bias"].any()
 
 
 def test_the_whole_networks_head_is_dense() -> None:
     bench: Any = ScoringBench(NET, [])
     small = {"0": ~ALL["0"], "1": torch.zeros(1, 2, dtype=torch.bool)}
-    found = with_whole_head(bench, small)
+    bench.classes = 2
+    found = with_whole_head(bench, small, classes=1)
     assert not found["0"].any()
     assert found["1"].shape == (2, 2)
     assert found["1"].all()
