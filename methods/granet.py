@@ -30,7 +30,7 @@ class Granet(Method):
     paper = "Liu et al., Sparse Training via Boosting Pruning Plasticity with Neuroregeneration, NeurIPS 2021"
     uses_data = True
 
-    class Options(GradualOptions, SparseOptions):
+    class Options(SparseOptions, GradualOptions):
         initial_sparsity: Decimal = Field(Decimal(0), ge=0, lt=1)
         """Sparsity that the training starts with: 0 is dense-to-sparse; 0.5 is the paper's sparse-to-sparse, under
         `ratio` with exact counts."""

@@ -102,6 +102,9 @@ def test_set_grows_at_random_by_the_seed() -> None:
     assert grown(1) != grown(2)
     assert grown(1) != grown(1, step=2)
     assert grown(1)[:7] == [1] * 7, "3 of 10 go: of equal ones the last"
+    now = moment(*({name: [value] * 100 + [0] * 900 for name in "ab"} for value in (1.0, 1)))  # type: ignore[arg-type]
+    twins = positions(Evolving(1, 100, 0.3).change(now).masks)
+    assert twins["a"] != twins["b"], "layers are drawn apart"
 
 
 def test_all_positions_are_as_likely_to_grow() -> None:
