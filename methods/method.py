@@ -24,7 +24,7 @@ class Method(ABC):
     name: ClassVar[str]
     """Its name in a spec."""
     ticket: ClassVar[str]
-    """Which ticket type it finds: dense, random, initial, partially-trained, hybrid."""
+    """Which ticket type it finds: dense, random, initial, partially-trained, hybrid, during-training."""
     summary: ClassVar[str]
     """What it does, in a sentence."""
     paper: ClassVar[str]

@@ -36,6 +36,11 @@ BUILT_IN = {
     "layer_prune": "methods.structure.layers:LayerPrune",
     "random_filter": "methods.structure.filters:RandomFilter",
     "random_layer": "methods.structure.layers:RandomLayer",
+    "gmp": "methods.gmp:Gmp",
+    "granet": "methods.granet:Granet",
+    "rigl": "methods.rigl:Rigl",
+    "set": "methods.set:Set",
+    "static_sparse": "methods.static_sparse:StaticSparse",
     "transfer": "methods.transfer:Transfer",
 }
 
