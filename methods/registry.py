@@ -37,6 +37,10 @@ BUILT_IN = {
     "rigl": "methods.rigl:Rigl",
     "set": "methods.set:Set",
     "static_sparse": "methods.static_sparse:StaticSparse",
+    "filter_prune": "methods.structure.filters:FilterPrune",
+    "layer_prune": "methods.structure.layers:LayerPrune",
+    "random_filter": "methods.structure.filters:RandomFilter",
+    "random_layer": "methods.structure.layers:RandomLayer",
     "transfer": "methods.transfer:Transfer",
 }
 
