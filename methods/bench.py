@@ -88,6 +88,10 @@ class Workbench(Protocol):
     latency_batches: tuple[int, ...]
     """Batch sizes of which latencies are measured."""
 
+    def learning_rate(self, at: Step) -> float:
+        """The recipe's learning rate at a step of the schedule; at its end, that of the last iteration."""
+        ...
+
     def examine(self, function: Callable[[nn.Module, Workbench], Found]) -> Found:
         """What `function(net, bench)` says of the network's structure, while the sweep is planned: `net` is a copy on
         the CPU in evaluation mode, its weights are zeros. Asked once for each network, whatever the trials."""

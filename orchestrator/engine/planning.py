@@ -24,6 +24,7 @@ from orchestrator.engine.files import digest, file_digest
 from orchestrator.engine.nets.copies import with_zeros
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.source import source_hash
+from orchestrator.engine.train import learning_rate
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,11 @@ class PlanningBench:
         if key not in self.setting.examined:
             self.setting.examined[key] = function(with_zeros(self.setting.skeleton).eval(), self)
         return cast(Found, self.setting.examined[key])
+
+    def learning_rate(self, at: Step) -> float:
+        """See Workbench."""
+        step = min(self.iterations(at), self.setting.total_steps - 1)
+        return learning_rate(self.setting.spec.recipe, step, self.setting.per_epoch)
 
     def macs(self, weights: Tensors | None) -> int:
         """See Workbench."""

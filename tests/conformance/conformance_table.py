@@ -16,6 +16,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "lr_rewinding": {"fraction": 0.5, "rewind_to": "2it"},
     "fine_tune": {"fraction": 0.5, "epochs": 1},
     "colt": {"fraction": 0.4, "prune_linear": True},
+    "plasticity": {"at": "3it", "epochs": 1, "per_class": 3, "regenerate": "gradient"},
     "filter_prune": {"criterion": "taylor_weight", "rounds": 2, "batches": 2},
     "layer_prune": {"criterion": "taylor_feature", "batches": 2, "tune_epochs": 1, "tune_lr": 0.01},
     "rigl": {"every": "2it"},
@@ -49,6 +50,12 @@ NETS: dict[str, dict[str, Any]] = {
     "grouped": {"name": "conformance_nets:grouped"},
     "shared": {"name": "conformance_nets:shared"},
 }
+
+UNTRAINED_REFUSED = {
+    "colt": "its copies have fewer classes",
+    "plasticity": "the dense network comes from `weights:`, untrained here",
+}
+"""Methods that cannot begin with given weights, and what they say."""
 
 METHODS = [name for name in registry.names() if name != "transfer"]
 """All but transfer, which finds no ticket but takes one from a file: tests/engine/test_transfer.py."""

@@ -55,6 +55,9 @@ class RecordingBench:
             self.asked.append(text)
         return Stage(text, step)
 
+    def learning_rate(self, at: Step) -> float:
+        return 0.1 - self.iterations(at) / 100000
+
     def iterations(self, step: Step) -> int:
         return step.iterations(PER_EPOCH)
 
