@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -29,6 +30,8 @@ class Coupled:
     size: int
     members: tuple[tuple[str, tuple[int, ...]], ...]
     """Layer -> which of its filters goes with each unit."""
+    takers: tuple[tuple[str, int], ...] = ()
+    """Layer that takes their features -> how many of its inputs go with each unit."""
 
 
 class FilterPrune(course.StructuralPruning):
@@ -80,7 +83,7 @@ def removable(net: nn.Module, bench: Workbench) -> tuple[list[Coupled], set[str]
         raise ValueError("the network has no filters that can be removed; choose another network, or prune its weights")
     normed = {layer for layer, gate in gates(net, torch.zeros(2, *bench.shape)).items() if gate != layer}
     try:
-        half = pruned(net, bench.shape, bench.layers, {group.name: list(range(group.size // 2)) for group in groups})
+        half = pruned(net, bench.shape, {group.name: list(range(group.size // 2)) for group in groups})
         with torch.no_grad():
             shape = tuple(half(torch.zeros(2, *bench.shape)).shape)
     except Exception as error:  # whatever torch-pruning or the network's forward raises
@@ -108,17 +111,22 @@ def coupled(net: nn.Module, shape: tuple[int, int, int], layers: Sequence[Layer]
     found = []
     for group in graph.get_all_groups():
         members: dict[str, tuple[int, ...]] = {}
+        takers: dict[str, int] = {}
+        size = len(group[0][1])
         for dependency, places in group:
             module = dependency.target.module
             if isinstance(module, PRUNABLE) and graph.is_out_channel_pruning_fn(dependency.handler):
                 members[names[module]] = tuple(places)
-        size = len(group[0][1])
-        if members and set(members) <= known and all(len(own) == size for own in members.values()):
+            elif isinstance(module, PRUNABLE):
+                takers[names[module]] = len(places) // size
+        whole = set(members) <= known and not any(_is_grouped(net.get_submodule(name)) for name in takers)
+        if members and whole and all(len(own) == size for own in members.values()):
             first = min(members, key=order.index)
             # counted by the first layer's own filters, whatever the graph began with
             at = {place: i for i, place in enumerate(members[first])}
             turned = {name: tuple(own[at[i]] for i in range(size)) for name, own in members.items()}
-            found.append(Coupled(first, size, tuple(sorted(turned.items(), key=lambda item: order.index(item[0])))))
+            ordered = tuple(sorted(turned.items(), key=lambda item: order.index(item[0])))
+            found.append(Coupled(first, size, ordered, tuple(takers.items())))
     return sorted(found, key=lambda group: order.index(group.name))
 
 
@@ -126,9 +134,12 @@ def _graph(net: nn.Module, shape: tuple[int, int, int]) -> Any:
     """torch-pruning's graph of what depends on each layer's filters."""
     import torch_pruning
 
-    device = next(net.parameters()).device
+    image = torch.zeros(1, *shape, device=next(net.parameters()).device)
     net.eval().requires_grad_(True)
-    return torch_pruning.DependencyGraph().build_dependency(net, torch.zeros(1, *shape, device=device), verbose=False)
+    with warnings.catch_warnings():
+        # of a network that it does not understand it warns once, and then takes all the memory there is
+        warnings.filterwarnings("error", message="Maximum recursive depth")
+        return torch_pruning.DependencyGraph().build_dependency(net, image, verbose=False)
 
 
 def _fixed(net: nn.Module, shape: tuple[int, int, int]) -> set[str]:
@@ -141,14 +152,17 @@ def _fixed(net: nn.Module, shape: tuple[int, int, int]) -> set[str]:
         if isinstance(module, PRUNABLE):
             if weights.setdefault(id(module.weight), name) != name:
                 raise ValueError(f"layers {weights[id(module.weight)]!r} and {name!r} share a weight")
-            if 1 < getattr(module, "groups", 1) < module.weight.shape[0]:
+            if _is_grouped(module):
                 fixed.add(name)
     return fixed
 
 
-def pruned(
-    net: nn.Module, shape: tuple[int, int, int], layers: Sequence[Layer], remove: Mapping[str, Sequence[int]]
-) -> nn.Module:
+def _is_grouped(module: Any) -> bool:
+    """Whether its filters see some of the inputs each, and more than one."""
+    return 1 < getattr(module, "groups", 1) < module.weight.shape[0]
+
+
+def pruned(net: nn.Module, shape: tuple[int, int, int], remove: Mapping[str, Sequence[int]]) -> nn.Module:
     """A copy of the network without these units of these groups, by name."""
     import torch_pruning
 
@@ -194,19 +208,48 @@ def without_filters(
     """The weights of the network without the `count` units of the lowest scores over all groups, or without as few of
     them as remove at least `fraction` of the `target`. The best unit of each group stays; ties: the earlier goes."""
     net = bench.net(weights)
-    units = [(value, place, i, name) for place, (name, own) in enumerate(scores.items()) for i, value in _but_best(own)]
-    order = sorted(units)
+    places = {layer.name: place for place, layer in enumerate(bench.layers)}
+    order = sorted((value, places[name], i, name) for name, own in scores.items() for i, value in _but_best(own))
 
-    def smaller(number: int) -> Tensors:
+    def lowest(number: int) -> dict[str, list[int]]:
         remove: dict[str, list[int]] = {}
         for _, _, i, name in order[:number]:
             remove.setdefault(name, []).append(i)
-        return dict(pruned(net, bench.shape, bench.layers, remove).state_dict())
+        return remove
+
+    def smaller(number: int) -> Tensors:
+        return dict(pruned(net, bench.shape, lowest(number)).state_dict())
 
     if count is None:
-        wanted, part = str(target), Decimal(str(fraction))
-        count = fewest(len(order), lambda number: reaches(bench, smaller(number), wanted, part))
+        part = Decimal(str(fraction))
+        if target == "sparsity":  # counted, which is quicker than taking the network apart
+            groups = coupled(net, bench.shape, bench.layers)
+            most = (1 - part) * budget.total(bench.layers)
+            count = fewest(len(order), lambda number: weights_left(bench, weights, groups, lowest(number)) <= most)
+        else:
+            count = fewest(len(order), lambda number: reaches(bench, smaller(number), str(target), part))
     return smaller(count)
+
+
+def weights_left(
+    bench: Workbench, weights: Tensors, groups: Sequence[Coupled], remove: Mapping[str, Sequence[int]]
+) -> int:
+    """How many prunable weights are left of a network in the shapes of these without these units of each group."""
+    filters, inputs = ({layer.name: 0 for layer in bench.layers} for _ in range(2))
+    for group in groups:
+        gone = len(remove.get(group.name, ()))
+        filters |= {name: filters[name] + gone for name, _ in group.members}
+        inputs |= {name: inputs[name] + gone * each for name, each in group.takers if name in inputs}
+    left = 0
+    for layer in bench.layers:
+        if layer.parameter in weights:
+            own = weights[layer.parameter]
+            left += (
+                (own.shape[0] - filters[layer.name])
+                * (own[0].numel() // own.shape[1])
+                * (own.shape[1] - inputs[layer.name])
+            )
+    return left
 
 
 def _but_best(scores: torch.Tensor) -> Iterator[tuple[int, float]]:
@@ -217,9 +260,8 @@ def _but_best(scores: torch.Tensor) -> Iterator[tuple[int, float]]:
 def most_removed(net: nn.Module, bench: Workbench) -> float:
     """The largest fraction of the prunable weights that can be removed: one filter is left in each group."""
     groups = coupled(net, bench.shape, bench.layers)
-    least = pruned(net, bench.shape, bench.layers, {group.name: list(range(group.size - 1)) for group in groups})
-    left = sum(least.state_dict()[layer.parameter].numel() for layer in bench.layers)
-    return 1 - left / budget.total(bench.layers)
+    least = {group.name: range(group.size - 1) for group in groups}
+    return 1 - weights_left(bench, dict(net.state_dict()), groups, least) / budget.total(bench.layers)
 
 
 FilterPrune.scores, FilterPrune.without = coupled_scores, without_filters

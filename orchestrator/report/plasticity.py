@@ -28,11 +28,8 @@ class Point:
     before: Estimate
     after: Estimate
     plasticity: Estimate
-
-    @property
-    def when(self) -> float:
-        """Where on the axis of training it stands, in the unit of `at`."""
-        return float(self.at[:-2])
+    when: float
+    """Epochs of training before it, whatever `at` is counted in."""
 
 
 def points(results: Iterable[Result]) -> list[Point]:
@@ -41,7 +38,8 @@ def points(results: Iterable[Result]) -> list[Point]:
     for result in results:
         if result["method"] == METHOD and result["status"] == "done" and "accuracy/before" in result["metrics"]:
             options, metrics = result["options"], result["metrics"]
-            key = (result["model"], options["at"], result["sparsity"], _way(options), options["epochs"])
+            when = metrics["cost/epochs"] - options["epochs"]
+            key = (result["model"], options["at"], result["sparsity"], _way(options), options["epochs"], when)
             pair = (100 * metrics["accuracy/before"], 100 * metrics["accuracy/test"])
             found.setdefault(key, []).append(pair)
     made = [
@@ -54,8 +52,9 @@ def points(results: Iterable[Result]) -> list[Point]:
             estimate([before for before, _ in pairs]),
             estimate([after for _, after in pairs]),
             estimate([after - before for before, after in pairs]),
+            when,
         )
-        for (model, at, sparsity, way, epochs), pairs in found.items()
+        for (model, at, sparsity, way, epochs, when), pairs in found.items()
     ]
     return sorted(made, key=lambda point: (point.model, point.sparsity, point.way, point.when))
 
@@ -80,7 +79,8 @@ def figure(found: Iterable[Point]) -> Figure:
     """Plasticity over the time of pruning, a line a network, rate and way."""
     lines: dict[tuple[str, float, str], list[Point]] = {}
     for point in found:
-        lines.setdefault((point.model, point.sparsity, point.way), []).append(point)
+        way = f"{point.way}, {point.epochs} epochs after"
+        lines.setdefault((point.model, point.sparsity, way), []).append(point)
     traces = [
         {
             "name": escape(f"{model}: {100 * sparsity:.4g} % removed, {way}"), "mode": "lines+markers",
@@ -91,11 +91,10 @@ def figure(found: Iterable[Point]) -> Figure:
         }
         for i, ((model, sparsity, way), own) in enumerate(lines.items())
     ]  # fmt: skip
-    unit = {"ep": "epoch", "it": "iteration"}[next(iter(lines.values()))[0].at[-2:]]
     return {
         "data": traces,
         "layout": {
-            "xaxis": {"title": {"text": f"{unit} of pruning"}}, "height": 420,
+            "xaxis": {"title": {"text": "epoch of pruning"}}, "height": 420,
             "yaxis": {"title": {"text": "plasticity: accuracy after minus before, points"}},
             "margin": {"l": 60, "r": 20, "t": 20, "b": 60}, "legend": {"orientation": "h", "y": -0.25},
         },

@@ -37,7 +37,7 @@ NO_BLOCK = "finds no block that could be removed"
 REFUSED = {
     ("colt", "grouped"): "keeps fewer weights than the 1920 of the layers that colt leaves dense",
     **{(name, net): NO_BLOCK for name in LAYERS for net in ("plain", "grouped")},
-    **{(name, "grouped"): "torch-pruning cannot take filters out" for name in ("filter_prune", "random_filter")},
+    **{(name, "grouped"): "has no filters that can be removed" for name in ("filter_prune", "random_filter")},
     **{(name, "shared"): "share a weight" for name in ("filter_prune", "random_filter")},
 }
 """Networks that a method cannot serve at these sparsities, and what it says before anything runs."""
