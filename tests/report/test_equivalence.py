@@ -113,10 +113,10 @@ def test_the_margin_is_the_specs() -> None:
 def test_plasticity_is_what_is_won_back() -> None:
     options = {"epochs": 2, "criterion": "magnitude", "scope": "global", "regenerate": "none"}
 
-    def trial(at: str, seed: int, before: float, after: float, **changes: str) -> dict:
+    def trial(at: str, seed: int, before: float, after: float, **changes: object) -> dict:
         made = result("plasticity", 0.5, seed, after, options={**options, "at": at, **changes})
         when = float(at[:-2]) / (25 if at.endswith("it") else 1)
-        made["metrics"] |= {"accuracy/before": before, "cost/epochs": when + int(made["options"]["epochs"])}
+        made["metrics"] |= {"accuracy/before": before, "cost/epochs": when + made["options"]["epochs"]}
         return made
 
     trials = [trial("250it", 0, 0.9, 0.88), trial("2ep", 0, 0.5, 0.6), trial("2ep", 1, 0.5, 0.64),
@@ -130,7 +130,7 @@ def test_plasticity_is_what_is_won_back() -> None:
     drawn = plasticity.figure(found)
     assert [trace["x"] for trace in drawn["data"]] == [[2.0, 10.0], [2.0]]
     assert drawn["layout"]["xaxis"]["title"]["text"] == "epoch of pruning"
-    other = plasticity.figure([*found, *plasticity.points([trial("4ep", 0, 0.5, 0.7, epochs="7")])])
+    other = plasticity.figure([*found, *plasticity.points([trial("4ep", 0, 0.5, 0.7, epochs=7)])])
     assert [trace["x"] for trace in other["data"]] == [[2.0, 10.0], [2.0], [4.0]], "another k is another line"
     assert plasticity.table(found)[1][5:] == ["90.00 (1)", "88.00 (1)", "-2.00 (1)"]
     assert "plasticity" not in markdown(trials)
