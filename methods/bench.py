@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -22,6 +22,7 @@ from methods.step import Step
 if TYPE_CHECKING:
     from methods.updater import Updater
 
+Found = TypeVar("Found")
 Tensors = dict[str, torch.Tensor]
 """Weights: the network's state_dict. Masks: layer name -> bool tensor of the weight's shape, True is kept."""
 
@@ -84,6 +85,17 @@ class Workbench(Protocol):
     """Training images of the class that has the fewest."""
     recipe: Mapping[str, Any]
     """How networks are trained, as JSON: the spec's section `recipe`."""
+    latency_batches: tuple[int, ...]
+    """Batch sizes of which latencies are measured."""
+
+    def learning_rate(self, at: Step) -> float:
+        """The recipe's learning rate at a step of the schedule; at its end, that of the last iteration."""
+        ...
+
+    def examine(self, function: Callable[[nn.Module, Workbench], Found]) -> Found:
+        """What `function(net, bench)` says of the network's structure, while the sweep is planned: `net` is a copy on
+        the CPU in evaluation mode, its weights are zeros. Asked once for each network, whatever the trials."""
+        ...
 
     def iterations(self, step: Step) -> int:
         """Optimiser iterations until a step of the schedule."""
@@ -162,6 +174,10 @@ class Workbench(Protocol):
     def scoring_batch(self, per_class: int, part: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """A class-balanced batch of training images (N, C, H, W) and labels (N,), N = classes * per_class,
         augmented as in training. Other `part`s are other draws. ValueError if a class has fewer images."""
+        ...
+
+    def macs(self, weights: Tensors | None) -> int:
+        """Multiply-accumulates for one image of the network in these weights' shapes; of the dense one for None."""
         ...
 
     def images(self, split: str, batch: int, part: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

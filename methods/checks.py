@@ -54,7 +54,7 @@ def find_checked(bench: Workbench, method: Method, check: str | None) -> Ticket:
     method or the data."""
     if check is None:
         return method.find(bench)
-    if not method.per_sparsity:
+    if method.ticket == "dense":
         raise ValueError(f"check {check}: {method.name} finds no ticket that could be checked; check another method")
     if check in DATA:
         if not method.uses_data:

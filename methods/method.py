@@ -24,7 +24,7 @@ class Method(ABC):
     name: ClassVar[str]
     """Its name in a spec."""
     ticket: ClassVar[str]
-    """Which ticket type it finds: dense, random, initial, partially-trained, hybrid."""
+    """Which ticket type it finds: dense, random, initial, partially-trained, hybrid, during-training."""
     summary: ClassVar[str]
     """What it does, in a sentence."""
     paper: ClassVar[str]
@@ -32,7 +32,7 @@ class Method(ABC):
     uses_data: ClassVar[bool]
     """Whether finding the ticket looks at the training data."""
     per_sparsity: ClassVar[bool] = True
-    """False: one trial a seed and model, whatever the sparsities."""
+    """False: it is not tried at the sweep's sparsities, but once a seed and model."""
     granularity: ClassVar[str] = "weight"
     """What it removes: weight, filter, layer."""
     prunes: ClassVar[str] = "before training"

@@ -66,7 +66,7 @@ def layer_counts(
                 f"{keep} weights at sparsity {sparsity}; lower `classifier_keep`"
             )
     carries = ratio in _DECAYS or ratio == "uniform"
-    fill = _carry_down if carries else _dense_where_full
+    fill = _carry_down if carries else fill_up
     exact = fill([Fraction(0) if i in fixed else w for i, w in enumerate(weights)], caps, keep, fixed)
     if reference:
         return [int(value) for value in exact]
@@ -89,7 +89,7 @@ def given_counts(ratios: Mapping[str, Decimal], layers: Sequence[Layer], sparsit
             f"ratios: the layers that are to keep anything hold fewer than the {keep} weights that sparsity {sparsity} "
             "keeps; give more layers a ratio above 0"
         )
-    return budget.share(_dense_where_full(wanted, caps, keep, {}), caps, keep)
+    return budget.share(fill_up(wanted, caps, keep, {}), caps, keep)
 
 
 def _classifier(layers: Sequence[Layer]) -> int | None:
@@ -130,9 +130,7 @@ def _carry_down(weights: list[Fraction], caps: list[int], keep: int, fixed: dict
     return exact
 
 
-def _dense_where_full(
-    weights: list[Fraction], caps: list[int], keep: int, fixed: dict[int, Fraction]
-) -> list[Fraction]:
+def fill_up(weights: list[Fraction], caps: list[int], keep: int, fixed: dict[int, Fraction]) -> list[Fraction]:
     """Scale to the budget; layers that would be over-full become dense and the rest is scaled again, until all
     fit (Evci et al., their code's loop)."""
     exact = [fixed.get(i, Fraction(0)) for i in range(len(caps))]

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from methods import method
 from methods.bench import Ticket, Workbench
@@ -25,6 +25,7 @@ class Transfer(method.Method):
     summary = "a ticket found on another data set, with a fresh classifier"
     paper = "Morcos et al., One Ticket to Win Them All, NeurIPS 2019"
     uses_data = False
+    per_sparsity = False
     meets_budget = False
     prunes = "elsewhere"
 
@@ -35,11 +36,6 @@ class Transfer(method.Method):
         weights: Literal["start", "trained"] = "start"
         """What is trained here: the weights that the ticket was trained from there, or those after it. An exported file
         holds the trained ones alone."""
-
-        @model_validator(mode="after")
-        def _a_ticket(self) -> Transfer.Options:
-            self.about()
-            return self
 
         @property
         def path(self) -> Path:
@@ -73,7 +69,7 @@ class Transfer(method.Method):
             return said
 
     def sparsities(self, wanted: list[Decimal]) -> list[Decimal]:
-        """The ticket's own sparsity, whatever the sweep's are."""
+        """The ticket's own sparsity, whatever the sweep's are. ValueError where its file is none."""
         return [Decimal(str(self.options.about()["provenance"]["sparsity"]))]
 
     def find(self, bench: Workbench) -> Ticket:

@@ -59,7 +59,8 @@ def _option(name: str, field: Any) -> dict[str, Any]:
     }
     return {
         "name": name,
-        "default": adapter.dump_python(field.default, mode="json"),
+        "default": None if field.is_required() else adapter.dump_python(field.default, mode="json"),
+        "required": field.is_required(),
         "values": schema.get("enum"),
         "bounds": bounds or None,
         "description": " ".join((field.description or "").split()),
@@ -67,7 +68,10 @@ def _option(name: str, field: Any) -> dict[str, Any]:
 
 
 def _line(method: dict[str, Any], width: int) -> None:
-    options = ", ".join(f"{option['name']}={_short(option['default'])}" for option in method["options"])
+    options = ", ".join(
+        option["name"] if option["required"] else f"{option['name']}={_short(option['default'])}"
+        for option in method["options"]
+    )
     print(
         f"{method['name']:<{width}}  {method['ticket'] + ' ticket':<24} {method['summary']}"
         + (f" ({options})" if options else "")
@@ -84,7 +88,8 @@ def _explain(method: dict[str, Any]) -> None:
         signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
         bounds = ", ".join(f"{signs[key]} {limit}" for key, limit in (option["bounds"] or {}).items())
         about = "; ".join(part for part in (values, bounds) if part)
-        print(f"  {option['name']} (default {_short(option['default'])}{'; ' + about if about else ''})")
+        default = "required" if option["required"] else f"default {_short(option['default'])}"
+        print(f"  {option['name']} ({default}{'; ' + about if about else ''})")
         print(f"      {option['description']}")
 
 

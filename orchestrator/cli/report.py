@@ -46,7 +46,8 @@ def command(
                 print(f"results: {write_csv(folder)}")
             return
         write = markdown if format is Format.md else latex
-        content = "\n".join(write(read(folder).results) for folder in folders)
+        found = [read(folder) for folder in folders]
+        content = "\n".join(write(sweep.results, sweep.margin) for sweep in found)
         if out is None:
             print(content, end="")
         else:

@@ -66,7 +66,7 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
     from orchestrator.api import folder_for, run
     from orchestrator.engine.results import BAD, why
     from orchestrator.report.page import FILE, read
-    from orchestrator.report.table import accuracy_tables
+    from orchestrator.report.table import accuracy_tables, sanity_table
     from orchestrator.spec.models import Spec
     from orchestrator.sweep.outcome import resume_hint
 
@@ -75,7 +75,8 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
     console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS)
     folder = folder_for(spec, out)
     outcome = run(spec, out=out, only=only, hours=hours, address=address, console=Console(stderr=True), leave=True)
-    for title, table in accuracy_tables(read(folder).results):
+    sweep = read(folder)
+    for title, table in [*accuracy_tables(sweep.results), *sanity_table(sweep.results, sweep.margin)]:
         print(title, flush=True)
         console.print(table)
     where = os.path.relpath(folder.path)

@@ -15,7 +15,7 @@ from orchestrator.engine.train import steps_per_epoch
 from orchestrator.spec.arms import expand
 from orchestrator.spec.loading import Loaded
 from orchestrator.spec.models import Model, Recipe, Spec
-from orchestrator.spec.problems import Problem, nearest
+from orchestrator.spec.problems import Problem, SpecError, nearest
 
 
 def check(loaded: Loaded) -> list[Problem]:
@@ -116,7 +116,12 @@ def _check_methods(spec: Spec, settings: list[Setting]) -> list[Problem]:
         for i, method in enumerate(spec.methods if weights else ()):
             for arm in expand(method):
                 refused: dict[str, list[str]] = {}
-                for sparsity in (each for each in sparsities(spec, arm) if each not in empty):
+                try:
+                    tried = [each for each in sparsities(spec, arm) if each not in empty]
+                except SpecError as error:
+                    problems |= {Problem(("methods", i), message): None for message in error.lines}
+                    continue
+                for sparsity in tried:
                     try:
                         plan_trial(setting, Trial(model, arm, sparsity, spec.seeds[0]))
                     except ValueError as error:

@@ -35,7 +35,7 @@ class _Tools:
     def __init__(self, bench: Workbench) -> None:
         self.seed, self.layers, self.residual = bench.seed, bench.layers, bench.residual
         self.classes, self.shape = bench.classes, bench.shape
-        self.net, self.generator = bench.net, bench.generator
+        self.net, self.generator, self.macs = bench.net, bench.generator, bench.macs
         self.scoring_batch, self.images = bench.scoring_batch, bench.images
 
     def __getattr__(self, name: str) -> Any:

@@ -65,8 +65,12 @@ def model_label(model: Model) -> str:
 
 
 def sparsities(spec: Spec, arm: Arm) -> list[Decimal]:
-    """The sparsities at which a method is tried: the spec's, unless it has one of its own."""
-    return registry.get(arm.name)(**arm.options).sparsities(spec.sparsities)
+    """The sparsities at which a method is tried: the spec's, unless it has one of its own. Raises SpecError where it
+    cannot tell."""
+    try:
+        return registry.get(arm.name)(**arm.options).sparsities(spec.sparsities)
+    except ValueError as error:
+        raise SpecError([f"{arm.label}: {error}"]) from error
 
 
 def trials(spec: Spec) -> list[Trial]:

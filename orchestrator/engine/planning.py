@@ -9,20 +9,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import nn
 
 from methods import registry
-from methods.bench import DataView, Stage, Tensors, Ticket
+from methods.bench import DataView, Found, Stage, Tensors, Ticket, Workbench
 from methods.checks import find_checked
 from methods.method import Method
 from methods.step import Step
 from methods.updater import Updater
 from orchestrator.engine.files import digest, file_digest
+from orchestrator.engine.nets.copies import with_zeros
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.source import source_hash
+from orchestrator.engine.train import learning_rate
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class PlanningBench:
         self.classes, self.smallest_class = len(setting.data.classes), setting.smallest_class
         self.shape = setting.data.shape
         self.recipe: Mapping[str, Any] = setting.recipe
+        self.latency_batches = setting.spec.latency.batches
         # of the shapes alone: the masks of one setting that keep all are those of another on the same network
         self._dense = digest({"kind": "dense masks", "layers": [[layer.name, layer.shape] for layer in self.layers]})
 
@@ -79,6 +82,22 @@ class PlanningBench:
         bench = copy.copy(self)
         bench._stand_on(self.setting.on(data, self.seed, recipe))
         return bench
+
+    def examine(self, function: Callable[[nn.Module, Workbench], Found]) -> Found:
+        """See Workbench."""
+        key = f"{function.__module__}.{function.__qualname__}"
+        if key not in self.setting.examined:
+            self.setting.examined[key] = function(with_zeros(self.setting.skeleton).eval(), self)
+        return cast(Found, self.setting.examined[key])
+
+    def learning_rate(self, at: Step) -> float:
+        """See Workbench."""
+        step = min(self.iterations(at), self.setting.total_steps - 1)
+        return learning_rate(self.setting.spec.recipe, step, self.setting.per_epoch)
+
+    def macs(self, weights: Tensors | None) -> int:
+        """See Workbench."""
+        return (self.setting.macs if weights is None else self.setting.macs_of(weights)).total
 
     def iterations(self, step: Step) -> int:
         """See Workbench."""

@@ -18,8 +18,8 @@ FINAL = ("done", "diverged")
 BAD = ("failed", "blocked")
 """Results of trials that the next run tries again."""
 METRICS = (
-    "accuracy/test", "loss/test", "accuracy/val", "loss/val", "sparsity/global", "compression_ratio", "macs",
-    "macs/dense", "macs/speedup", "cost/epochs", "cost/epochs_new", "cost/train_seconds",
+    "accuracy/test", "loss/test", "accuracy/before", "accuracy/val", "loss/val", "sparsity/global",
+    "compression_ratio", "macs", "macs/dense", "macs/speedup", "cost/epochs", "cost/epochs_new", "cost/train_seconds",
     "cost/train_flops",
     "size/dense_mb", "size/sparse_mb", "size/compressed_mb",
 )  # fmt: skip
@@ -77,7 +77,7 @@ def _row(trial: str, result: dict[str, Any] | None) -> dict[str, Any]:
     error = result["error"] or {}
     return {
         "trial": trial,
-        **{key: result[key] for key in ("status", "model", "method", "label")},
+        **{key: result[key] for key in ("status", "model", "method", "label", "arm", "check")},
         "options": json.dumps(result["options"], sort_keys=True),
         **{key: result[key] for key in ("sparsity", "seed", "data", "key")},
         **{name: result["metrics"].get(name) for name in METRICS},

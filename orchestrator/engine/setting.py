@@ -33,6 +33,8 @@ class Setting:
     def __init__(self, spec: Spec, model: Model) -> None:
         self.spec, self.model = spec, model
         self._others: dict[str, Setting] = {}
+        self.examined: dict[str, Any] = {}
+        """What methods found out about the network's structure."""
 
     def on(self, view: DataView | None, seed: int, recipe: Mapping[str, Any] | None) -> Setting:
         """This setting on a view of its data drawn from a trial's seed, or with some keys of the recipe changed.

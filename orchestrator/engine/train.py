@@ -156,13 +156,19 @@ class Trainer:
         self.optimiser.step()
         self.progress.step += 1
         self.progress.macs += PASSES * self._macs * len(labels)
-        if gradients is not None:
-            self.masking.update(step + 1, self.recipe.epochs * self.per_epoch, gradients, self.optimiser)
-            self._macs = self._cost(self.masking.densities())
         self.progress.loss_sum += loss.item() * len(labels)
         self.progress.images += len(labels)
         if not math.isfinite(self.progress.loss_sum):
             raise Diverged(f"the training loss is not finite at step {step}")
+        if gradients is not None:
+            self._update_masks(gradients)
+
+    def _update_masks(self, gradients: Tensors) -> None:
+        """After a step. An updater never sees what is not finite: the loss may be for a step longer than these."""
+        if not all(torch.isfinite(each).all() for each in [*gradients.values(), *self.masking.parameters.values()]):
+            raise Diverged(f"a weight or its gradient is not finite at step {self.progress.step}")
+        self.masking.update(self.progress.step, self.recipe.epochs * self.per_epoch, gradients, self.optimiser)
+        self._macs = self._cost(self.masking.densities())
 
     def _end_epoch(self, epoch: int) -> None:
         record = {

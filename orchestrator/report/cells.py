@@ -66,9 +66,13 @@ class Network:
 
 
 def networks(results: Iterable[Result]) -> list[Network]:
-    """The networks of a sweep in the order of their results."""
+    """The networks of a sweep in the order of their results. Without the trials that a comparison of methods has no
+    place for, because they are to be worse: sanity checks, and networks pruned in the middle of training for their
+    plasticity."""
     found: dict[str, dict[tuple[str, float], list[Result]]] = {}
     for result in results:
+        if result.get("check") or result["method"] == "plasticity":
+            continue
         found.setdefault(result["model"], {}).setdefault((result["label"], result["sparsity"]), []).append(result)
     return [Network(model, {key: Cell(tuple(own)) for key, own in cells.items()}) for model, cells in found.items()]
 

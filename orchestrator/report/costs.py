@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from orchestrator.report import html
-from orchestrator.report.cells import Cell, Network, Result, removed
+from orchestrator.report.cells import Cell, Network, Result, accuracy, removed
 
 COLUMNS = (
     ("cost/epochs", "epochs to the trained ticket", "{:.4g}"),
+    ("cost/train_flops", "FLOPs of all training, removed weights free", "{:.3g}"),
     ("compression_ratio", "parameters, times fewer", "{:.2f}"),
     ("macs/speedup", "MACs, times fewer", "{:.2f}"),
     ("latency/speedup/b1", "measured speed-up, batch 1", "{:.2f}"),
@@ -39,6 +40,44 @@ def cost_table(found: Sequence[Network]) -> Iterator[str]:
 def _mean(cell: Cell, metric: str, _: str, shape: str) -> str:
     found = cell.estimate(metric)
     return "" if found is None else shape.format(found.mean)
+
+
+def structure_table(results: Sequence[Result]) -> Iterator[str]:
+    """A row an arm that removes filters or layers, and its target: what was asked for and what was reached."""
+    cells: dict[tuple[str, str, float], list[Result]] = {}
+    for result in results:
+        if "target" in result["options"] and result["status"] == "done":
+            cells.setdefault((result["model"], result["label"], result["sparsity"]), []).append(result)
+    rows = []
+    for (model, label, fraction), own in cells.items():
+        cell, options = Cell(tuple(own)), own[0]["options"]
+        batch = options.get("latency_batch") or (own[0]["latency"][0]["batch"] if own[0]["latency"] else 1)
+        speedup = cell.estimate(f"latency/speedup/b{batch}")
+        macs = cell.estimate("macs/speedup")
+        rows.append(
+            [
+                model, label, f"{100 * fraction:.4g} % of {options['target']}", _percent(cell, "sparsity/global"),
+                "" if macs is None else f"{100 * (1 - 1 / macs.mean):.1f} %",
+                "" if speedup is None else f"{100 / speedup.mean:.1f} % (batch {batch})", accuracy(cell),
+            ]
+        )  # fmt: skip
+    if rows:
+        yield "<h3>What structural pruning reached</h3>"
+        head = (
+            "network",
+            "method",
+            "asked to remove",
+            "weights removed",
+            "MACs removed",
+            "latency left",
+            "accuracy, %",
+        )
+        yield html.table(head, rows, "means over seeds; latency as measured, beside the dense network's", left=(1, 2))
+
+
+def _percent(cell: Cell, metric: str) -> str:
+    found = cell.estimate(metric, 100)
+    return "" if found is None else f"{found.mean:.1f} %"
 
 
 def latency_table(results: Sequence[Result]) -> Iterator[str]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from orchestrator.engine.files import write_text
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.results import planned_results, why
-from orchestrator.report import figures, html
+from orchestrator.report import figures, html, plasticity, sanity
 from orchestrator.report.cells import Network, Result, accuracy, networks, removed
-from orchestrator.report.costs import cost_table, latency_table
+from orchestrator.report.costs import cost_table, latency_table, structure_table
 from orchestrator.report.verdicts import Comparison, against_dense, comparisons, sentence
 
 FILE = "report.html"
@@ -30,6 +30,11 @@ class Sweep:
     results: list[Result] = field(repr=False)
     missing: list[str]
     """Planned trials without a result."""
+
+    @property
+    def margin(self) -> float:
+        """Of the sanity checks, in percentage points."""
+        return sanity.margin_of(self.spec)
 
 
 def read(folder: SweepFolder) -> Sweep:
@@ -64,6 +69,9 @@ def _sweep(sweep: Sweep, headed: bool) -> Iterator[str]:
     found = networks(sweep.results)
     for network in found:
         yield from _network(network)
+    yield from _sanity(sweep)
+    yield from _plasticity(sweep)
+    yield from structure_table(sweep.results)
     for metric, title in PARETO:
         if figure := figures.against_metric(found, metric, title, front=True):
             yield f"<h3>Accuracy against {html.text(title)}</h3>"
@@ -140,6 +148,23 @@ def _row(pair: Comparison) -> list[str]:
         amount = f"{found.mean:+.2f}{interval} ({found.seeds})"
     p_values = [f"{p:.2g}" if p is not None else "" for p in (pair.difference.p, pair.adjusted)]
     return [pair.better, pair.other, removed(pair.sparsity), amount, *p_values, pair.verdict]
+
+
+def _sanity(sweep: Sweep) -> Iterator[str]:
+    if rows := sanity.checked(sweep.results, sweep.margin):
+        yield "<h3>Sanity checks</h3>"
+        yield html.table(sanity.HEAD, sanity.table(rows), sanity.caption(sweep.margin), left=sanity.LEFT)
+
+
+def _plasticity(sweep: Sweep) -> Iterator[str]:
+    if found := plasticity.points(sweep.results):
+        yield "<h3>Pruning plasticity</h3>"
+        yield html.plot(plasticity.figure(found), "plasticity against the time of pruning")
+        yield html.table(
+            plasticity.HEAD, plasticity.table(found),
+            "accuracy on the test images just before pruning, and after training on at that moment's learning rate",
+            left=plasticity.LEFT,
+        )  # fmt: skip
 
 
 def _failures(sweep: Sweep) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from rich.table import Table
 
+from orchestrator.report import sanity
 from orchestrator.report.cells import Result, accuracy, networks, removed
 
 
@@ -22,3 +23,14 @@ def accuracy_tables(results: Iterable[Result]) -> list[tuple[str, Table]]:
             table.add_row(label, *(accuracy(network.at(label, sparsity)) for sparsity in network.sparsities))
         tables.append((f"{network.model}: test accuracy in %, mean ± 95 % interval (seeds)", table))
     return tables
+
+
+def sanity_table(results: Iterable[Result], margin: float) -> list[tuple[str, Table]]:
+    """The sanity checks as a titled table; nothing where there are none."""
+    rows = sanity.table(sanity.checked(results, margin))
+    table = Table()
+    for i, name in enumerate(sanity.HEAD):
+        table.add_column(name, justify="left" if i in (0, *sanity.LEFT) else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return [(f"sanity checks: equivalent within {margin:g} points fails", table)] if rows else []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
+from orchestrator.report import sanity
 from orchestrator.report.cells import Network, Result, accuracy, networks, removed
 from orchestrator.report.verdicts import comparisons, sentence
 
@@ -11,34 +12,48 @@ _NOTE = "Test accuracy in %: mean ± half of the 95 % t interval over seeds (num
 _TESTS = "Verdicts: paired t tests over seeds, Holm's correction over all pairs of methods at a sparsity."
 
 
-def markdown(results: Iterable[Result]) -> str:
-    """A table for each network, and a line for each sparsity."""
+def markdown(results: Sequence[Result], margin: float = sanity.MARGIN) -> str:
+    """A table for each network, and a line for each sparsity; the sanity checks, if there are any."""
     parts = []
     for network in networks(results):
         rows = _rows(network, _plain)
         lines = [_line(rows[0]), _line(["---", *["---:"] * (len(rows[0]) - 1)]), *map(_line, rows[1:])]
         said = [f"- {_plain(head)}: {_plain(text)}" for head, text in _verdicts(network)]
         parts.append("\n".join([f"### {_plain(network.model)}", "", *lines, "", _NOTE, *said]))
-    return "\n\n".join([*parts, _TESTS]) + "\n"
+    parts += [_TESTS] if parts else []
+    if checks := sanity.table(sanity.checked(results, margin)):
+        head = [name or "sparsity" for name in sanity.HEAD]
+        lines = [_line(head), _line(["---"] * len(head)), *(_line([_plain(cell) for cell in row]) for row in checks)]
+        parts.append("\n".join(["### sanity checks", "", *lines, "", f"{_plain(sanity.caption(margin))}."]))
+    return "\n\n".join(parts) + "\n"
 
 
-def latex(results: Iterable[Result]) -> str:
-    """A `tabular` of booktabs' rules for each network, its verdicts as comments."""
+def latex(results: Sequence[Result], margin: float = sanity.MARGIN) -> str:
+    """A `tabular` of booktabs' rules for each network, its verdicts as comments; one of the sanity checks, if there are
+    any."""
     parts = []
     for network in networks(results):
         head, *rows = _rows(network, _escaped, "$\\pm$")
-        lines = [
-            f"% {_escaped(network.model)}. {_NOTE.replace('±', '+-')}",
-            f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
-            "\\toprule",
-            " & ".join(head) + " \\\\",
-            "\\midrule",
-            *(" & ".join(row) + " \\\\" for row in rows),
-            "\\bottomrule",
-            "\\end{tabular}",
-        ]
+        lines = [f"% {_escaped(network.model)}. {_NOTE.replace('±', '+-')}", *_tabular(head, rows)]
         parts.append("\n".join([*lines, *(f"% {head}: {_one_line(text)}" for head, text in _verdicts(network))]))
-    return "\n\n".join([*parts, f"% {_TESTS}"]) + "\n"
+    parts += [f"% {_TESTS}"] if parts else []
+    if checks := sanity.table(sanity.checked(results, margin), "+-"):
+        rows = [[_escaped(cell).replace("+-", "$\\pm$") for cell in row] for row in checks]
+        head = [name or "sparsity" for name in sanity.HEAD]
+        parts.append("\n".join([f"% {sanity.caption(margin).replace('±', '+-')}.", *_tabular(head, rows)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _tabular(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+        "\\toprule",
+        " & ".join(head) + " \\\\",
+        "\\midrule",
+        *(" & ".join(row) + " \\\\" for row in rows),
+        "\\bottomrule",
+        "\\end{tabular}",
+    ]
 
 
 def _rows(network: Network, escape: Callable[[str], str], plus_minus: str = "±") -> list[list[str]]:

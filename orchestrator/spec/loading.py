@@ -146,7 +146,7 @@ def _method_problems(raw: dict[str, Any], problems: Sequence[Problem]) -> list[P
     methods = {i: entry for i, entry in enumerate(raw["methods"]) if i not in {path[1] for path in wrong}}
     read = Spec.model_validate({**_FILLER, "methods": list(methods.values())}).methods if methods else []
     arms, faults = find_arms(dict(zip(methods, read, strict=True)))
-    needy = next((arm.name for arm in arms if not registry.get(arm.name)(**arm.options).sparsities([])), None)
+    needy = next((arm.name for arm in arms if registry.get(arm.name).per_sparsity), None)
     if needy and raw.get("sparsities", []) == []:
         faults.append(Problem(("sparsities",), f"{needy!r} needs some, e.g. `sparsities: [0.9, 0.95, 0.98]`"))
     return faults

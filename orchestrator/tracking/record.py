@@ -36,17 +36,22 @@ def _text(value: Any) -> str:
     return str(value)[:_VALUE_LENGTH]
 
 
+def _facts(result: Result) -> dict[str, Any]:
+    """What the sweep varies."""
+    names = ("model", "data", "method", "arm", "label", "sparsity", "seed")
+    return {name: result[name] for name in names} | {"check": result["check"] or "none"}
+
+
 def params_of(result: Result) -> dict[str, str]:
     """The settings of a trial: recipe, model and data as in the result, and what the sweep varies."""
-    varied = {name: result[name] for name in ("model", "data", "method", "label", "sparsity", "seed")}
+    varied = _facts(result)
     options = {f"method.{name}": value for name, value in result["options"].items()}
     return {_key(name): _text(value) for name, value in {**result["params"], **options, **varied}.items()}
 
 
 def tags_of(result: Result) -> dict[str, str]:
     """What a reader filters runs by, and where the trial ran."""
-    names = ("model", "data", "method", "label", "sparsity", "seed", "status", "key", "attempts")
-    tags = {name: result[name] for name in names}
+    tags = _facts(result) | {name: result[name] for name in ("status", "key", "attempts")}
     tags |= {f"host.{name}": value for name, value in result["host"].items()}
     tags |= {f"version.{name}": value for name, value in result["versions"].items()}
     if result["blocked_by"]:

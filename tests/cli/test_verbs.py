@@ -104,8 +104,16 @@ def test_validate_says_how_many_images_were_converted(here, tmp_path, monkeypatc
 
 
 def test_methods(here):
-    names = [method["name"] for method in json.loads(jackpot("methods", "--json").stdout)]
-    assert names[:4] == ["dense", "random", "snip", "lottery"]
+    methods = {method["name"]: method for method in json.loads(jackpot("methods", "--json").stdout)}
+    assert list(methods)[:3] == ["dense", "random", "snip"]
+    assert len(methods) >= 24
+    for method in methods.values():
+        assert method["paper"] or method["name"] == "dense"
+        assert method["granularity"] in ("weight", "filter", "layer")
+        assert method["prunes"].split()[0] in ("before", "after", "during", "iteratively", "elsewhere")
+        assert all(option["description"] for option in method["options"])
+    assert (methods["snip"]["prunes"], methods["gmp"]["prunes"]) == ("before training", "during training")
+    assert (methods["filter_prune"]["granularity"], methods["layer_prune"]["granularity"]) == ("filter", "layer")
     shown = jackpot("methods", "lottery").stdout
     assert "paper: Frankle & Carbin" in shown
     assert "fraction (default 0.2; > 0, < 1)" in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,10 +13,11 @@ from torch.nn import functional as F
 from updaters import Halves, Watching, seen
 
 from methods.layers import prunable_layers
+from methods.masks import keep_largest_per_layer
 from methods.updater import Change, Moment, Updater
 from orchestrator.engine.masking import Updating, masks_in
 from orchestrator.engine.seeds import generator
-from orchestrator.engine.train import Trainer
+from orchestrator.engine.train import Diverged, Trainer
 
 
 def _trainer(options: dict[str, Any], updater: Updater, cost: Any = lambda densities: 0.0) -> Trainer:
@@ -110,6 +112,28 @@ def test_an_updater_sees_the_gradients_of_removed_weights_and_the_weights_after_
         assert moment.gradients[name][~moment.masks[name]].any(), "of removed weights too"
         assert not moment.weights[name][~moment.masks[name]].any()
         assert torch.equal(moment.weights[name], trainer.net.get_parameter(f"{name}.weight").data)
+
+
+class _Largest(Halves):
+    """Ranks weights and gradients, which refuses what is not finite."""
+
+    def change(self, moment: Moment) -> Change:
+        keep = {name: mask.numel() // 2 for name, mask in moment.masks.items()}
+        keep_largest_per_layer(moment.gradients, keep)
+        return Change(keep_largest_per_layer(moment.weights, keep))
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_a_training_that_diverges_where_masks_change_is_diverged_and_no_updaters_fault(every: int) -> None:
+    with pytest.raises(Diverged, match="not finite at step"):
+        _trainer({**SGD, "lr": 1e25}, _Largest(every)).run(12)
+
+
+def test_weights_that_are_not_finite_are_seen_before_the_loss_is() -> None:
+    trainer = _trainer({**SGD, "lr": 1e25}, _Largest(1))
+    trainer.optimiser.register_step_post_hook(lambda *_: trainer.net.get_parameter("fc.weight").data.fill_(math.inf))
+    with pytest.raises(Diverged, match="a weight or its gradient is not finite at step 1"):
+        trainer.run(1)
 
 
 class _Wrong(Halves):

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from trial_runs import only, run_all
 
 from orchestrator.api import export, load_ticket
+from orchestrator.engine.check import check
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import make_plan
 from orchestrator.spec import load
@@ -89,7 +90,7 @@ def test_a_smaller_network_is_transferred(make_spec: MakeSpec, plugin: Callable[
     assert moved.weights["fc.weight"].shape == (5, 32)
 
 
-def test_what_is_no_ticket_is_said_when_the_spec_is_read(found: Path, tmp_path: Path) -> None:
+def test_what_is_no_ticket_is_said_at_validation(found: Path, tmp_path: Path) -> None:
     export(found, tmp_path / "exported.safetensors")
     save_file({"a": torch.ones(1)}, tmp_path / "other.safetensors")
     for options, message in (
@@ -101,8 +102,9 @@ def test_what_is_no_ticket_is_said_when_the_spec_is_read(found: Path, tmp_path: 
         path.write_text(
             f"name: x\ndata: digits\nmodel: resnet8\nrecipe: {{epochs: 1}}\nmethods: [{{name: transfer, {options}}}]\n"
         )
-        (problem,) = load(path).report()
-        assert message in problem
+        (problem,) = check(load(path))
+        assert problem.path == ("methods", 0)
+        assert message in problem.message
 
 
 def test_images_of_other_colours_are_refused(make_spec: MakeSpec, found: Path) -> None:

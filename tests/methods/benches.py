@@ -13,6 +13,7 @@ from torch import nn
 from methods.bench import DataView, Stage, Tensors
 from methods.layers import prunable_layers
 from methods.step import Step
+from methods.updater import Updater
 from orchestrator.engine.seeds import generator
 
 PER_EPOCH, EPOCHS = 100, 10
@@ -54,6 +55,9 @@ class RecordingBench:
             self.asked.append(text)
         return Stage(text, step)
 
+    def learning_rate(self, at: Step) -> float:
+        return 0.1 - self.iterations(at) / 100000
+
     def iterations(self, step: Step) -> int:
         return step.iterations(PER_EPOCH)
 
@@ -69,12 +73,21 @@ class RecordingBench:
     def dense_masks(self) -> Stage:
         return Stage("dense")
 
-    def train(self, weights: Stage, masks: Stage | None = None, until: Step | None = None) -> Stage:
+    def train(
+        self,
+        weights: Stage,
+        masks: Stage | None = None,
+        until: Step | None = None,
+        updater: Updater | None = None,
+    ) -> Stage:
         end = until.iterations(PER_EPOCH) if until else PER_EPOCH * self.recipe["epochs"]
         if end == weights.step:
             return weights
-        what = f"train({weights.key}, {masks.key if masks else 'dense'}, {weights.step}-{end})"
-        return self._stage(what + self.where, end)
+        what = f"{weights.key}, {masks.key if masks else 'dense'}, {weights.step}-{end}"
+        return self._stage(f"train({what}{f', {updater}' if updater else ''}){self.where}", end)
+
+    def masks_of(self, trained: Stage) -> Stage:
+        return self._stage(f"masks_of({trained.key})")
 
     def compute(self, function: Callable[..., Tensors], *inputs: Stage, **options: Any) -> Stage:
         return self._stage(f"{function.__name__}({', '.join(stage.key for stage in inputs)}, {options})")

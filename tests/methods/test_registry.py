@@ -66,7 +66,7 @@ def test_built_in_methods_come_first() -> None:
     for name in registry.names():
         method = registry.get(name)
         assert method.name == name
-        assert method.ticket in ("dense", "random", "initial", "partially-trained", "hybrid")
+        assert method.ticket in ("dense", "random", "initial", "partially-trained", "hybrid", "during-training")
 
 
 def test_a_packages_method_is_found_and_a_broken_one_takes_no_other_down(installed: None) -> None:

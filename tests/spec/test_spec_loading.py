@@ -18,7 +18,7 @@ from orchestrator.spec.problems import Problem
 SOURCE: dict[str, Any] = {
     "name": "x", "data": "digits", "model": "convnet", "recipe": {"epochs": 1}, "methods": ["dense"],
 }  # fmt: skip
-READY = "cifar10_cpu, quickstart, random_tickets_cifar10"
+READY = ", ".join(ready())
 
 
 def test_a_dict_may_hold_pythons_own_values() -> None:

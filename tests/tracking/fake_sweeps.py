@@ -21,8 +21,8 @@ def result(trial: str, status: str = "done", **changes: Any) -> dict[str, Any]:
     error = {"type": "RuntimeError", "message": "out of memory", "traceback": "Traceback ...\nRuntimeError"}
     content = {
         "schema": 1, "trial": trial, "key": "ab" * 32, "status": status, "sweep": "tiny", "model": "convnet",
-        "method": "random", "label": "random-smart", "options": {"ratio": "smart"}, "sparsity": 0.9,
-        "seed": 0, "data": "digits",
+        "method": "random", "label": "random-smart", "arm": "random-smart", "check": None,
+        "options": {"ratio": "smart"}, "sparsity": 0.9, "seed": 0, "data": "digits",
         "metrics": {"accuracy/test": 0.8, "accuracy/val": 0.9, "sparsity/global": 0.9, "macs": 1234},
         "layers": [{"name": "conv", "weights": 100, "kept": 10, "keep_ratio": 0.1}],
         "history": history, "params": {"recipe.epochs": 3, "recipe.lr": 0.1, "model.width": 2}, "error": None,
