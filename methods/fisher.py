@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from methods import budget, method
 from methods.bench import Tensors, Ticket, Workbench
-from methods.masks import keep_largest
+from methods.masks import keep_largest, refuse_zeros
 from methods.snip import BatchOptions
 
 
@@ -49,6 +49,7 @@ def fisher_masks(bench: Workbench, weights: Tensors, keep: int, per_class: int, 
         layer.name: weight.detach().square() * total
         for layer, weight, total in zip(bench.layers, scored, summed, strict=True)
     }
+    refuse_zeros(scores)
     return keep_largest(scores, keep)
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 from methods import budget, method
 from methods.bench import Tensors, Ticket, Workbench
-from methods.masks import keep_largest
+from methods.masks import keep_largest, refuse_zeros
 from methods.snip import BatchOptions
 
 
@@ -67,23 +69,49 @@ def grasp_masks(
     parameters = dict(net.named_parameters())
     scored = [parameters[layer.parameter] for layer in bench.layers]
 
-    def gradients(graph: bool) -> Iterator[tuple[torch.Tensor, ...]]:
+    def halves() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for part in range(batches):
             images, labels = bench.scoring_batch(per_class, part)
             half = max(1, len(labels) // 2)
             for own in (slice(half), slice(half, None)):
                 if len(labels[own]):
-                    loss = F.cross_entropy(net(images[own]) / temperature, labels[own])
-                    yield torch.autograd.grad(loss, scored, create_graph=graph, materialize_grads=True)
+                    yield images[own], labels[own]
 
-    with sdpa_kernel(SDPBackend.MATH):  # the other kernels of attention cannot be differentiated twice
-        flow = [torch.stack(own).sum(0) for own in zip(*gradients(graph=False), strict=True)]
-        summed = [torch.zeros_like(weight) for weight in scored]
-        for found in gradients(graph=True):
-            product = torch.stack([(g * own).sum() for g, own in zip(flow, found, strict=True)]).sum()
-            for total, own in zip(summed, torch.autograd.grad(product, scored, materialize_grads=True), strict=True):
-                total += own
+    def gradient(images: torch.Tensor, labels: torch.Tensor, graph: bool) -> tuple[torch.Tensor, ...]:
+        loss = F.cross_entropy(net(images) / temperature, labels)
+        return torch.autograd.grad(loss, scored, create_graph=graph, materialize_grads=True)
+
+    def product(images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        pairs = zip(flow, gradient(images, labels, graph=True), strict=True)
+        along = torch.stack([(g * own).sum() for g, own in pairs]).sum()
+        return torch.autograd.grad(along, scored, materialize_grads=True)
+
+    with sdpa_kernel(SDPBackend.MATH), _TwiceDifferentiable():
+        # one half's gradients at a time: `batches` is there to save memory
+        flow = _sum(gradient(*half, graph=False) for half in halves())
+        summed = _sum(product(*half) for half in halves())
     scores = {
         layer.name: weight.detach() * total for layer, weight, total in zip(bench.layers, scored, summed, strict=True)
     }
+    refuse_zeros(scores)
     return keep_largest(scores, keep)  # the largest w (H g): the smallest scores
+
+
+def _sum(parts: Iterator[tuple[torch.Tensor, ...]]) -> list[torch.Tensor]:
+    total = list(next(parts))
+    for part in parts:
+        total = [so_far + own for so_far, own in zip(total, part, strict=True)]
+    return total
+
+
+class _TwiceDifferentiable(TorchFunctionMode):
+    """Writes the hard sigmoid, the one activation of torch that cannot be differentiated twice, as others that can.
+    Of attention, the kernel MATH alone can be."""
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function is F.hardsigmoid:
+            return F.relu6((args[0] if args else kwargs["input"]) + 3) / 6
+        return function(*args, **kwargs)

@@ -26,6 +26,15 @@ def keep_largest_per_layer(scores: Mapping[str, torch.Tensor], keep: Mapping[str
     return {name: _largest(score.detach().flatten(), keep[name]).reshape(score.shape) for name, score in scores.items()}
 
 
+def refuse_zeros(scores: Mapping[str, torch.Tensor]) -> None:
+    """Raise ValueError where every score is zero: the order of the layers alone would choose the ticket."""
+    if not any(score.any() for score in scores.values()):
+        raise ValueError(
+            "every weight scores zero, so the scores choose none: nothing flows through the initial network, as where "
+            "its classifier begins at zero (torchvision's ViT does); start from others with `weights` of the model"
+        )
+
+
 def _largest(scores: torch.Tensor, keep: int) -> torch.Tensor:
     """A bool vector with exactly `keep` True at the largest of `scores`."""
     if not 0 <= keep <= scores.numel():

@@ -56,6 +56,14 @@ def test_batch_norm_takes_the_batchs_statistics_as_constants() -> None:
     assert all(torch.equal(masks[name], wanted[name]) for name in wanted)
 
 
+def test_a_net_that_scores_nothing_but_zeros_is_refused() -> None:
+    net = tanh_net()
+    with torch.no_grad():
+        net[2].weight.zero_()  # type: ignore[union-attr, operator]
+    with pytest.raises(ValueError, match="every weight scores zero"):
+        fisher_masks(bench_of(net, [batch(0)]), dict(net.state_dict()), 12, 2, 1)
+
+
 def test_it_scores_the_initial_weights_once() -> None:
     bench: Any = RecordingBench(prunable_layers(tanh_net()), "0.8")
     assert Fisher(per_class=3).find(bench).weights.key == "init"

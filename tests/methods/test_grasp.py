@@ -58,13 +58,44 @@ def test_batches_add_up_before_the_product_with_the_hessian() -> None:
 
 
 def test_linear_layers_are_scored_with_weights_drawn_anew_from_the_trials_seed() -> None:
+    """The scores are those of a net whose linear weights are Xavier-normal draws of the bench's generators; its biases,
+    and the ticket's weights, are the initial ones."""
     net = tanh_net()
     weights = {name: value.clone() for name, value in net.state_dict().items()}
     bench = bench_of(net, [batch(0)])
-    once, again = (grasp_masks(bench, weights, keep=12, **{**OPTIONS, "reinitialise_linear": True}) for _ in range(2))
+    masks = grasp_masks(bench, weights, keep=12, **{**OPTIONS, "reinitialise_linear": True})
     plain = grasp_masks(bench, weights, keep=12, **OPTIONS)
-    assert all(torch.equal(once[name], again[name]) for name in once)
-    assert any(not torch.equal(once[name], plain[name]) for name in once)
+    assert any(not torch.equal(masks[name], plain[name]) for name in masks)
+
+    drawn = dict(weights)
+    for name in ("0", "2"):
+        fresh = torch.empty_like(weights[f"{name}.weight"])
+        drawn[f"{name}.weight"] = nn.init.xavier_normal_(fresh, generator=bench.generator("grasp linear", name))
+    wanted = grasp_masks(bench, drawn, keep=12, **OPTIONS)
+    assert all(torch.equal(masks[name], wanted[name]) for name in masks)
+    assert all(torch.equal(weights[name], value) for name, value in net.state_dict().items())
+
+
+def test_a_net_that_scores_nothing_but_zeros_is_refused() -> None:
+    net = tanh_net()
+    weights = {name: torch.zeros_like(value) for name, value in net.state_dict().items()}
+    with pytest.raises(ValueError, match="every weight scores zero"):
+        grasp_masks(bench_of(net, [batch(0)]), weights, keep=12, **OPTIONS)
+
+
+def test_the_hard_sigmoid_is_differentiated_twice() -> None:
+    torch.manual_seed(0)
+    masks = []
+    for gate in (nn.Hardsigmoid(), _HardSigmoid()):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 5), gate, nn.Linear(5, 3)).double()
+        masks.append(grasp_masks(bench_of(net, [batch(0)]), dict(net.state_dict()), keep=20, **OPTIONS))
+    assert all(torch.equal(masks[0][name], masks[1][name]) for name in masks[0])
+
+
+class _HardSigmoid(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return ((x + 3) / 6).clamp(0, 1)
 
 
 class _Attention(nn.Module):

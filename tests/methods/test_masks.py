@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from methods.masks import keep_largest, keep_largest_per_layer
+from methods.masks import keep_largest, keep_largest_per_layer, refuse_zeros
 
 
 def test_the_largest_scores_of_all_layers_are_kept() -> None:
@@ -63,3 +63,10 @@ def test_a_score_that_is_not_finite_is_refused(bad: float) -> None:
 def test_a_count_that_cannot_be_kept_is_refused(keep: int) -> None:
     with pytest.raises(ValueError, match=f"cannot keep {keep} of 5 weights"):
         keep_largest({"a": torch.ones(2), "b": torch.ones(3)}, keep)
+
+
+def test_scores_that_are_all_zero_are_refused() -> None:
+    refuse_zeros({"a": torch.zeros(2), "b": torch.tensor([0.0, 1e-30])})
+    refuse_zeros({"a": torch.ones(2)})
+    with pytest.raises(ValueError, match="every weight scores zero, so the scores choose none"):
+        refuse_zeros({"a": torch.zeros(2), "b": -torch.zeros(1, 3)})

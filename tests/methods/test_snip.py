@@ -40,9 +40,11 @@ def _scores(net: Any, gradients: dict[str, torch.Tensor]) -> dict[str, torch.Ten
     return {name: (weights[name] * gradient).abs().detach() for name, gradient in gradients.items()}
 
 
-def _masks(net: nn.Module, batches: list[Any], keep: int, count: int) -> tuple[dict[str, torch.Tensor], ScoringBench]:
+def _masks(
+    net: nn.Module, batches: list[Any], keep: int, count: int, **rounds: int
+) -> tuple[dict[str, torch.Tensor], ScoringBench]:
     bench: Any = ScoringBench(net, batches)
-    return snip_masks(bench, dict(net.state_dict()), keep=keep, per_class=2, batches=count), bench
+    return snip_masks(bench, dict(net.state_dict()), keep=keep, per_class=2, batches=count, **rounds), bench
 
 
 @pytest.mark.parametrize("keep", [0, 1, 10, 20, 35])
@@ -146,3 +148,35 @@ def test_a_layer_that_takes_no_part_scores_nothing() -> None:
     masks, _ = _masks(Idle().double(), [_batch(0)], 12, 1)
     assert masks["used"].all()
     assert not masks["idle"].any()
+
+
+def test_rounds_score_what_is_left_on_fresh_batches() -> None:
+    """By hand: density 0.2^(1/3), 0.2^(2/3), 0.2 of 35 weights; each round's scores on two batches of its own."""
+    net: Any = _net()
+    batches = [_batch(number) for number in range(6)]
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    masks, bench = _masks(net, batches, 7, 2, rounds=3)
+    assert bench.asked == [(2, number) for number in range(6)]
+
+    net.load_state_dict(state)
+    left = {name: torch.ones_like(net[int(name)].weight, dtype=torch.bool) for name in ("0", "2")}
+    for number, keep in enumerate((20, 12, 7)):
+        with torch.no_grad():
+            for name, mask in left.items():
+                net[int(name)].weight.mul_(mask)
+            parts = [_by_hand(net, *batches[own]) for own in (2 * number, 2 * number + 1)]
+            scores = _scores(net, {name: parts[0][name] + parts[1][name] for name in left})
+            found = keep_largest({name: torch.where(left[name], score, -1.0) for name, score in scores.items()}, keep)
+        assert all((left[name] | ~found[name]).all() for name in left)
+        left = found
+    assert all(torch.equal(masks[name], left[name]) for name in left)
+    once, _ = _masks(net, batches, 7, 2)
+    assert any(not torch.equal(once[name], masks[name]) for name in masks)
+
+
+def test_a_net_that_scores_nothing_but_zeros_is_refused() -> None:
+    net: Any = _net()
+    with torch.no_grad():
+        net[2].weight.zero_()
+    with pytest.raises(ValueError, match=r"every weight scores zero, so the scores choose none: .* `weights` of the"):
+        _masks(net, [_batch(0)], 12, 1)
