@@ -22,6 +22,7 @@ from orchestrator.engine.computing import computed
 from orchestrator.engine.data import Batches
 from orchestrator.engine.macs import Macs, sparse_macs
 from orchestrator.engine.masking import Updating, checked_masks, masks_in
+from orchestrator.engine.nets.copies import load_values
 from orchestrator.engine.nets.fitted import fitted, structure_of
 from orchestrator.engine.planning import PlanningBench, Request, training_key
 from orchestrator.engine.seeds import derive, generator, seed_globals
@@ -268,7 +269,7 @@ class TrialBench(PlanningBench):
         net = self._build()
         if structure_of(net) != structure_of(weights):
             net = self._placed(fitted(net, weights, self.setting.data.shape))
-        net.load_state_dict(weights)
+        load_values(net, weights)
         return net.train()
 
     def scoring_batch(self, per_class: int, part: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -54,11 +54,12 @@ class LoadedTicket:
         """The trained network, ready to run (eval mode, on the CPU). Takes images float32 (N, C, H, W), normalised;
         gives logits (N, classes). Raises TicketError where the network cannot be built or the weights do not fit."""
         from orchestrator.engine.nets import ModelError
+        from orchestrator.engine.nets.copies import load_values
         from orchestrator.engine.nets.fitted import fitted
 
         try:
             net = fitted(self.dense_network(), self.weights, tuple(self.structure["input"]["shape"]))
-            net.load_state_dict(self.weights)
+            load_values(net, self.weights)
         except ModelError as error:
             raise TicketError("; ".join(message for _, message in error.problems)) from error
         except (RuntimeError, ValueError) as error:

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from orchestrator.engine.masking import Masking, Updating
+from orchestrator.engine.nets.copies import load_values
 from orchestrator.engine.seeds import generator, seed_globals
 from orchestrator.spec.models import Recipe
 
@@ -199,7 +200,7 @@ class Trainer:
 
     def restore(self, tensors: Tensors) -> None:
         """Continue from what `state` gave."""
-        self.net.load_state_dict(weights_of(tensors))
+        load_values(self.net, weights_of(tensors))
         parameters = list(self.net.parameters())
         for name, value in tensors.items():
             if name.startswith("optimiser/"):

@@ -24,6 +24,7 @@ from orchestrator.engine.nets import (
     source_of,
     vision,
 )
+from orchestrator.engine.nets.copies import load_values
 from orchestrator.engine.setting import Setting
 from orchestrator.spec.models import Model, Spec
 
@@ -271,3 +272,13 @@ def test_built_in_networks_do_not_load_torchvision_and_the_spec_neither() -> Non
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"
+
+
+def test_values_that_come_back_from_a_file_are_of_the_networks_own_version() -> None:
+    """MNASNet refuses, or rebuilds itself for, a state dict that does not say its version: as one from a file does."""
+    net = build(Model(name="mnasnet0_5"), 10, (3, 32, 32), seed=0)
+    values = {name: value.clone() + 1 for name, value in net.state_dict().items()}
+    with pytest.raises(ValueError, match="version"):
+        net.load_state_dict(dict(values))
+    load_values(net, values)
+    assert all(torch.equal(value, values[name]) for name, value in net.state_dict().items())

@@ -1,13 +1,23 @@
-"""Copies of a network that hold other values. Unlike `net.to(...)`, weights that are shared stay shared."""
+"""Copies of a network that hold other values, and values that come back from a file. Unlike `net.to(...)`, copies keep
+shared weights shared."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
+
+
+def load_values(net: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
+    """Load a state dict that has been through a file: modules that look at the version of what they load (torchvision's
+    MNASNet) are told that it is their own. Raises RuntimeError where names or shapes differ."""
+    state: Any = OrderedDict(values)
+    state._metadata = getattr(net.state_dict(), "_metadata", None)
+    net.load_state_dict(state)
 
 
 def without_values(net: nn.Module) -> nn.Module:
