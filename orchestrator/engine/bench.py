@@ -24,7 +24,8 @@ from orchestrator.engine.macs import Macs, sparse_macs
 from orchestrator.engine.masking import Updating, checked_masks, masks_in
 from orchestrator.engine.nets.copies import load_values
 from orchestrator.engine.nets.fitted import fitted, structure_of
-from orchestrator.engine.planning import PlanningBench, Request, training_key
+from orchestrator.engine.planning import PlanningBench
+from orchestrator.engine.request import Request, training_key
 from orchestrator.engine.seeds import derive, generator, seed_globals
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.store import Store

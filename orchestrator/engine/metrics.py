@@ -12,10 +12,11 @@ from methods import budget
 from methods.bench import Tensors
 from methods.layers import Layer
 from orchestrator.engine.bench import TrialBench
+from orchestrator.engine.chain import Chain
 from orchestrator.engine.macs import sparse_macs
 from orchestrator.engine.nets.fitted import fitted
 from orchestrator.engine.plan import Trial
-from orchestrator.engine.planning import Chain, training_key
+from orchestrator.engine.request import training_key
 from orchestrator.engine.sizes import ticket_sizes
 from orchestrator.engine.structures import latency_metrics
 from orchestrator.engine.train import weights_of

@@ -15,7 +15,9 @@ from typing import Any
 
 from methods import registry
 from methods.method import Method
-from orchestrator.engine.planning import Chain, PlanningBench, Request, follow, training_key
+from orchestrator.engine.chain import Chain, follow
+from orchestrator.engine.planning import PlanningBench
+from orchestrator.engine.request import Request, training_key
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.source import source_hash
 from orchestrator.spec.arms import Arm, arms

@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self, cast
@@ -16,44 +15,15 @@ from torch import nn
 
 from methods import registry
 from methods.bench import DataView, Found, Stage, Tensors, Ticket, Workbench
-from methods.checks import find_checked
 from methods.method import Method
 from methods.step import Step
 from methods.updater import Updater
 from orchestrator.engine.files import digest, file_digest
 from orchestrator.engine.nets.copies import with_zeros
+from orchestrator.engine.request import Request, training_key
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.source import source_hash
 from orchestrator.engine.train import learning_rate
-
-
-@dataclass(frozen=True)
-class Request:
-    """One stage asked for: its key, kind and inputs. A training also has its run (the key of the training
-    without its end: all ends of one run lie on one path) and the steps of the schedule it covers."""
-
-    key: str
-    kind: str
-    inputs: tuple[str, ...] = ()
-    run: str = ""
-    start: int = 0
-    until: int = 0
-    function: Callable[..., Tensors] | None = field(default=None, compare=False)
-    options: dict[str, Any] = field(default_factory=dict, compare=False)
-    updater: Updater | None = field(default=None, compare=False)
-    draw: int = field(default=0, compare=False)
-    bench: PlanningBench | None = field(default=None, compare=False, repr=False)
-    """The bench that it was asked of: a trial's own, or that on another setting."""
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of a training, 0 for anything else."""
-        return self.until - self.start
-
-
-def training_key(run: str, until: int) -> str:
-    """The key of a training run's weights at a step."""
-    return digest({"run": run, "until": until})
 
 
 class PlanningBench:
@@ -256,40 +226,3 @@ def _identity(updater: Updater) -> dict[str, Any]:
         "options": dataclasses.asdict(updater),
         "source": source_hash(kind.__module__),
     }
-
-
-@dataclass(frozen=True)
-class Chain:
-    """All that one trial asks for, in order, and the names of its ends."""
-
-    ticket: Ticket
-    trained: Stage
-    evaluated: Stage
-    latency: Stage | None
-    before: Stage | None
-    """Of the weights that the method names in `Ticket.before`, the evaluation."""
-    requests: tuple[Request, ...]
-    bounded: bool
-    """Whether the course depends on data: the plan is then the longest one there may be."""
-    key: str
-    """Hash of the whole chain and of the method's source: a result with this key is still valid."""
-
-    @property
-    def trainings(self) -> list[Request]:
-        """The trainings of the chain."""
-        return [request for request in self.requests if request.kind == "train"]
-
-
-def follow(bench: PlanningBench, method: Method, check: str | None = None) -> Chain:
-    """Run a method on a bench, train its ticket, evaluate and time it: the whole course of a trial, planned or real.
-    `check`: a sanity check that the ticket is put to."""
-    ticket = find_checked(bench, method, check)
-    if not isinstance(ticket, Ticket):
-        raise TypeError(f"`find` returned a value of type {type(ticket).__name__}; expected a methods.bench.Ticket")
-    trained = ticket.trained or bench.train(ticket.weights, ticket.masks)
-    evaluated = bench.evaluate(trained)
-    before = bench.evaluate(ticket.before) if ticket.before else None
-    latency = bench.latency(trained) if bench.setting.spec.latency.enabled else None
-    requests = tuple(bench.requests.values())
-    key = digest({"source": bench.method_source, "stages": [request.key for request in requests]})
-    return Chain(ticket, trained, evaluated, latency, before, requests, bool(bench.answers), key)

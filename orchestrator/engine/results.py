@@ -18,11 +18,13 @@ FINAL = ("done", "diverged")
 BAD = ("failed", "blocked")
 """Results of trials that the next run tries again."""
 METRICS = (
-    "accuracy/test", "loss/test", "accuracy/before", "accuracy/val", "loss/val", "sparsity/global",
-    "compression_ratio", "macs", "macs/dense", "macs/speedup", "cost/epochs", "cost/epochs_new", "cost/train_seconds",
+    "accuracy/test", "loss/test", "accuracy/val", "loss/val", "sparsity/global", "compression_ratio", "macs",
+    "macs/dense", "macs/speedup", "cost/epochs", "cost/epochs_new", "cost/train_seconds",
     "cost/train_flops",
     "size/dense_mb", "size/sparse_mb", "size/compressed_mb",
 )  # fmt: skip
+BEFORE = "accuracy/before"
+"""Of the trials that say how good the network was just before it was pruned."""
 MEASURED = ("latency/", "memory/")
 """How the names of what is measured for each batch size begin."""
 TIMES_AND_HOST = ("cost/train_seconds", "started", "ended", "waited_seconds", "host")
@@ -81,7 +83,7 @@ def _row(trial: str, result: dict[str, Any] | None) -> dict[str, Any]:
         "options": json.dumps(result["options"], sort_keys=True),
         **{key: result[key] for key in ("sparsity", "seed", "data", "key")},
         **{name: result["metrics"].get(name) for name in METRICS},
-        **{name: value for name, value in result["metrics"].items() if name.startswith(MEASURED)},
+        **{name: value for name, value in result["metrics"].items() if name.startswith((BEFORE, *MEASURED))},
         "collapsed": " ".join(result.get("collapsed", [])),
         "error": f"{error['type']}: {error['message']}" if error else "",
         "blocked_by": result["blocked_by"] or "",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from methods.bench import Tensors
-from orchestrator.engine.planning import Request
+from orchestrator.engine.request import Request
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.store import Store
 from orchestrator.engine.train import Diverged, Trainer, progress_of, weights_of

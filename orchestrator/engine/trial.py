@@ -16,11 +16,11 @@ from typing import Any
 import torch
 
 from orchestrator.engine.bench import TrialBench
+from orchestrator.engine.chain import Chain, follow
 from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.metrics import costs, measured
 from orchestrator.engine.plan import Trial, model_label, plan_trial
-from orchestrator.engine.planning import Chain, follow
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.ticket import LoadedTicket, provenance, structure, write_ticket
 from orchestrator.engine.train import Diverged, weights_of

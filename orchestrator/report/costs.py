@@ -10,7 +10,6 @@ from orchestrator.report.cells import Cell, Network, Result, accuracy, removed
 
 COLUMNS = (
     ("cost/epochs", "epochs to the trained ticket", "{:.4g}"),
-    ("cost/train_flops", "FLOPs of all training, removed weights free", "{:.3g}"),
     ("compression_ratio", "parameters, times fewer", "{:.2f}"),
     ("macs/speedup", "MACs, times fewer", "{:.2f}"),
     ("latency/speedup/b1", "measured speed-up, batch 1", "{:.2f}"),
@@ -25,7 +24,10 @@ CONDITIONS = ("device", "threads", "dtype", "memory_format", "runtime")
 def cost_table(found: Sequence[Network]) -> Iterator[str]:
     """A row a network, method and sparsity: means over seeds of what was counted and measured."""
     rows = [
-        [network.model, label, removed(sparsity), *(_mean(network.at(label, sparsity), *column) for column in COLUMNS)]
+        [
+            *(network.model, label, removed(sparsity), _training(network, network.at(label, sparsity))),
+            *(_mean(network.at(label, sparsity), *column) for column in COLUMNS),
+        ]
         for network in found
         for label in network.labels
         for sparsity in network.sparsities
@@ -33,8 +35,17 @@ def cost_table(found: Sequence[Network]) -> Iterator[str]:
     ]
     if rows:
         yield "<h3>What it costs and saves</h3>"
-        head = ["network", "method", "", *(name for _, name, _ in COLUMNS)]
-        yield html.table(head, rows, "means over seeds; MACs with removed weights free", left=(1,))
+        head = ["network", "method", "", "FLOPs of training, x dense", *(name for _, name, _ in COLUMNS)]
+        yield html.table(head, rows, "means over seeds; MACs and FLOPs with removed weights free", left=(1,))
+
+
+def _training(network: Network, cell: Cell) -> str:
+    """FLOPs of all training that the ticket took, as a multiple of the dense network's; by themselves without one."""
+    found = cell.estimate("cost/train_flops")
+    dense = next((c.estimate("cost/train_flops") for (_, s), c in network.cells.items() if s == 0 and c.done), None)
+    if found is None:
+        return ""
+    return f"{found.mean / dense.mean:.3g}" if dense and dense.mean else f"{found.mean:.3g} FLOPs"
 
 
 def _mean(cell: Cell, metric: str, _: str, shape: str) -> str:

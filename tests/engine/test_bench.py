@@ -14,9 +14,10 @@ from trial_benches import StopAfter, dense, same, trial_bench
 
 from methods.step import Step
 from orchestrator.engine import training
+from orchestrator.engine.chain import follow
 from orchestrator.engine.nets import build
 from orchestrator.engine.plan import make_plan
-from orchestrator.engine.planning import follow, training_key
+from orchestrator.engine.request import training_key
 from orchestrator.engine.train import weights_of
 from orchestrator.engine.watch import Stopped, Watch
 from orchestrator.spec.models import Model, Spec

@@ -9,9 +9,9 @@ import pytest
 from trial_benches import same, trial_bench
 from trial_runs import only, plugin_that, run_all
 
+from orchestrator.engine.chain import follow
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import make_plan
-from orchestrator.engine.planning import follow
 from orchestrator.engine.train import weights_of
 from orchestrator.spec.models import Spec
 from orchestrator.spec.problems import SpecError

@@ -51,6 +51,9 @@ def test_a_finished_trials_metrics_by_hand(make_spec: MakeSpec, folder: SweepFol
     assert metrics["macs/speedup"] == pytest.approx(metrics["macs/dense"] / sparse)
     assert (metrics["cost/epochs"], metrics["cost/epochs_new"]) == (2, 2)
     assert metrics["cost/train_seconds"] > 0
+    # every image once an epoch, but the last if it is alone: forward, and twice as much back, two FLOPs a MAC
+    images = 2 * len(Setting(spec, spec.model[0]).data.train.labels)
+    assert metrics["cost/train_flops"] == pytest.approx(2 * 3 * sparse * images)
     assert set(metrics) == set(METRICS)
     assert [record["epoch"] for record in result["history"]] == [1, 2]
 
