@@ -24,6 +24,9 @@ from orchestrator.engine.request import Request, training_key
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.source import source_hash
 from orchestrator.engine.train import learning_rate
+from orchestrator.spec.arms import expand
+from orchestrator.spec.models import Method as MethodEntry
+from orchestrator.spec.problems import SpecError
 
 
 class PlanningBench:
@@ -146,7 +149,14 @@ class PlanningBench:
 
     def found_by(self, method: str, options: Mapping[str, Any]) -> Ticket:
         """See Workbench."""
-        return registry.get(method)(**options).find(self)
+        own = registry.get(method)
+        try:
+            arms = expand(MethodEntry.model_validate({"name": method, **options}))
+        except SpecError as error:
+            raise ValueError(f"{method}: {'; '.join(error.lines)}") from error
+        if len(arms) != 1:
+            raise ValueError(f"{method}: one value for each option is expected here, and a list is a grid of several")
+        return own(**arms[0].options).find(self)
 
     def given(self, path: str, part: str) -> Stage:
         """See Workbench. Named by the file's content, so that it may be moved, and is never taken for another."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ from trial_benches import same, trial_bench
 from trial_runs import only, run_all
 from updaters import Halves
 
+from methods import registry
 from methods.bench import DataView, Tensors, Workbench
 from methods.step import Step
+from orchestrator.engine.bench import TrialBench
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import make_plan
+from orchestrator.engine.planning import PlanningBench
 from orchestrator.engine.train import weights_of
+from orchestrator.engine.watch import Stopped, Watch
 from orchestrator.spec.models import Spec
 
 MakeSpec = Callable[..., Spec]
@@ -167,3 +172,42 @@ def test_a_plan_of_an_unknown_course_is_the_longest_and_says_so(
     assert asked[:6] == planned[:6], "initial weights, two trainings, two masks and the number"
     assert folder.result(result["trial"], plan.planned[0].chain.key) == result, "the result stands for the plan"
     assert make_plan(make_spec()).summary(lambda key: False)["at_most"] is False
+
+
+def test_of_trainings_side_by_side_the_one_in_anothers_hands_is_left_to_the_last(
+    make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    told: list[dict[str, Any]] = []
+    waiting = lambda: any("waiting" in event for event in told)  # noqa: E731
+    bench = trial_bench(make_spec(), tmp_path, Watch(tell=told.append, stopping=waiting))
+    blocks = [bench.on(data=DataView("class_block", block, 2)) for block in range(2)]
+    starts = [block.initialise() for block in blocks]
+    keys = [PlanningBench.train(_planned(block), start).key for block, start in zip(blocks, starts, strict=True)]
+    with bench.store.claim(keys[0]) as mine:
+        assert mine
+        with pytest.raises(Stopped):
+            bench.side_by_side([partial(block.train, start) for block, start in zip(blocks, starts, strict=True)])
+        assert [bench.store.has(key) for key in keys] == [False, True]
+        assert list(bench.requests)[-2:] == keys, "asked for in their order all the same"
+    told.clear()
+    found = bench.side_by_side([partial(block.train, start) for block, start in zip(blocks, starts, strict=True)])
+    assert [stage.key for stage in found] == keys
+    assert bench.watch.patient
+
+
+def test_another_methods_ticket_and_what_is_wrong_with_its_options(make_spec: MakeSpec, tmp_path: Path) -> None:
+    bench = trial_bench(make_spec(), tmp_path, sparsity="0.5")
+    found = bench.found_by("magnitude_init", {"scope": "layerwise"})
+    masks = bench.masks(found.masks, bench.value(found.weights.key))
+    assert all(int(masks[layer.name].sum()) == layer.weights // 2 for layer in bench.layers)
+    for name, options, error, message in (
+        ("snipp", {}, LookupError, "unknown method 'snipp'; did you mean 'snip'"),
+        ("snip", {"per_clas": 3}, ValueError, "snip: per_clas: unknown key; did you mean 'per_class'"),
+        ("snip", {"per_class": [3, 4]}, ValueError, "snip: one value for each option is expected here"),
+    ):
+        with pytest.raises(error, match=message):
+            bench.found_by(name, options)
+
+
+def _planned(bench: TrialBench) -> PlanningBench:
+    return PlanningBench(bench.setting, registry.get("random"), bench.seed, bench.sparsity)
