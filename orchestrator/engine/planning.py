@@ -153,7 +153,8 @@ class PlanningBench:
         try:
             arms = expand(MethodEntry.model_validate({"name": method, **options}))
         except SpecError as error:
-            raise ValueError(f"{method}: {'; '.join(error.lines)}") from error
+            lines = (line.removeprefix("methods[0]").lstrip(".: ") for line in error.lines)
+            raise ValueError(f"{method}: {'; '.join(lines)}") from error
         if len(arms) != 1:
             raise ValueError(f"{method}: one value for each option is expected here, and a list is a grid of several")
         return own(**arms[0].options).find(self)
