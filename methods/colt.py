@@ -30,6 +30,10 @@ class Colt(method.Method):
     prunes = "iteratively"
     paper = "Hossain et al., COLT: Cyclic Overlapping Lottery Tickets for Faster Pruning, IEEE TAI 2025"
     uses_data = True
+    cost = (
+        "in each round a training of every copy on its part of the data; then one of the ticket. How many rounds "
+        "depends on the data: fewest where copies agree least"
+    )
 
     class Options(method.Options):
         partitions: int = Field(2, ge=2)

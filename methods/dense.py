@@ -14,6 +14,7 @@ class Dense(Method):
     summary = "keep every weight: the baseline"
     paper = ""
     uses_data = False
+    cost = "one training"
     per_sparsity = False
 
     def find(self, bench: Workbench) -> Ticket:

@@ -20,6 +20,7 @@ class Fisher(method.Method):
     summary = "empirical Fisher information w^2 sum (dL_n/dw)^2 at initialisation, global"
     paper = "Theis et al., Faster Gaze Prediction with Dense Networks and Fisher Pruning, 2018"
     uses_data = True
+    cost = "one training, after one scoring: a pass for each image of a batch"
     Options = BatchOptions
 
     def find(self, bench: Workbench) -> Ticket:

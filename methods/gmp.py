@@ -19,6 +19,7 @@ class Gmp(Method):
     prunes = "during training"
     paper = "Zhu & Gupta, To prune, or not to prune, ICLR workshop 2018"
     uses_data = True
+    cost = "one training"
 
     Options = GradualOptions
 

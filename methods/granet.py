@@ -29,6 +29,7 @@ class Granet(Method):
     prunes = "during training"
     paper = "Liu et al., Sparse Training via Boosting Pruning Plasticity with Neuroregeneration, NeurIPS 2021"
     uses_data = True
+    cost = "one training, and the gradients of all weights at its updates"
 
     class Options(SparseOptions, GradualOptions):
         initial_sparsity: Decimal = Field(Decimal(0), ge=0, lt=1)

@@ -26,6 +26,7 @@ class Grasp(method.Method):
     summary = "gradient signal preservation -w (H g) at initialisation, global"
     paper = "Wang et al., Picking Winning Tickets Before Training by Preserving Gradient Flow, ICLR 2020"
     uses_data = True
+    cost = "one training, after one scoring: three passes over a batch"
 
     class Options(BatchOptions):
         temperature: float = Field(200.0, gt=0)

@@ -25,6 +25,7 @@ class Hybrid(Method):
     prunes = "after training"
     paper = "Su et al., Sanity-Checking Pruning Methods: Random Tickets can Win the Jackpot, NeurIPS 2020"
     uses_data = True
+    cost = "two trainings: of the dense network, and of the ticket from the rewinding step"
 
     class Options(RatioOptions):
         variant: Literal["exact", "reference"] = "exact"

@@ -20,6 +20,7 @@ class OneShot(magnitude.MagnitudePruning):
     ticket = "initial"
     summary = "magnitude pruning of the trained network in one level, with weight rewinding"
     prunes = "after training"
+    cost = "two trainings: of the dense network, and of the ticket from the rewinding step"
     paper = PAPER
 
     class Options(magnitude.Options):
@@ -50,6 +51,7 @@ class Lottery(OneShot):
     name = "lottery"
     summary = "iterative magnitude pruning with weight rewinding"
     prunes = "iteratively"
+    cost = "a training of the dense network and one for each level, ln(1 - sparsity) / ln(1 - fraction) of them"
 
     class Options(OneShot.Options, magnitude.IterativeOptions):
         fraction: Decimal = Field(Decimal("0.2"), gt=0, lt=1)

@@ -14,6 +14,7 @@ class MagnitudeInit(method.Method):
     summary = "largest |w| at initialisation, global or layer-wise"
     paper = "Frankle et al., Pruning Neural Networks at Initialization: Why Are We Missing the Mark?, ICLR 2021"
     uses_data = False
+    cost = "one training"
     Options = magnitude.Options
 
     def find(self, bench: Workbench) -> Ticket:

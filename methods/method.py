@@ -37,6 +37,8 @@ class Method(ABC):
     """What it removes: weight, filter, layer."""
     prunes: ClassVar[str] = "before training"
     """When: before training, after training, iteratively, during training."""
+    cost: ClassVar[str] = ""
+    """The stages it asks for, in words; `jackpot run --dry-run` counts them for a spec."""
     meets_budget: ClassVar[bool] = True
     """Whether its masks hold the budget N - round(p N) to the weight."""
 

@@ -29,6 +29,7 @@ class Plasticity(Method):
     prunes = "during training"
     paper = "Liu et al., Sparse Training via Boosting Pruning Plasticity with Neuroregeneration, NeurIPS 2021"
     uses_data = True
+    cost = "a training until `at`, and `epochs` more"
 
     class Options(BatchOptions):
         at: Step = Step(Decimal(1), "ep")

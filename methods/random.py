@@ -66,6 +66,7 @@ class Random(method.Method):
     summary = "random positions under a layer-wise ratio"
     paper = "Su et al., Sanity-Checking Pruning Methods: Random Tickets can Win the Jackpot, NeurIPS 2020"
     uses_data = False
+    cost = "one training; `ratio: lamp` one more, of the dense network; `same_as` what the other method takes"
 
     class Options(RatioOptions):
         same_as: str | dict[str, Any] | None = None

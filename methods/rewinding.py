@@ -31,6 +31,7 @@ class LrRewinding(magnitude.MagnitudePruning):
     ticket = "partially-trained"
     summary = "magnitude pruning; the trained weights train on, the learning rate rewound"
     prunes = "iteratively"
+    cost = "a training of the dense network, and one from the rewinding step for each level"
     paper = PAPER
 
     class Options(magnitude.IterativeOptions):
@@ -50,6 +51,7 @@ class FineTune(magnitude.MagnitudePruning):
     ticket = "partially-trained"
     summary = "magnitude pruning; the trained weights train on at a low learning rate"
     prunes = "iteratively"
+    cost = "a training of the dense network, and `epochs` more for each level"
     paper = "Han et al., Learning both Weights and Connections for Efficient Neural Networks, NeurIPS 2015"
 
     class Options(magnitude.IterativeOptions):

@@ -28,6 +28,7 @@ class Rigl(Method):
     prunes = "during training"
     paper = "Evci et al., Rigging the Lottery: Making All Tickets Winners, ICML 2020"
     uses_data = True
+    cost = "one training, and the gradients of all weights at its updates"
 
     class Options(SparseOptions):
         every: Step = Step(Decimal(100), "it")

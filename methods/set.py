@@ -30,6 +30,7 @@ class Set(Method):
     prunes = "during training"
     paper = "Mocanu et al., Scalable Training of Artificial Neural Networks, Nature Communications 2018"
     uses_data = True
+    cost = "one training"
 
     class Options(SparseOptions):
         every: Step = Step(Decimal(1), "ep")

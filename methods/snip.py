@@ -40,6 +40,7 @@ class Snip(method.Method):
         "Progressive Skeletonization, ICLR 2021 (iterative)"
     )
     uses_data = True
+    cost = "one training, after a scoring of a batch in each round"
 
     class Options(BatchOptions):
         rounds: int = Field(1, ge=1)

@@ -43,6 +43,7 @@ class StaticSparse(method.Method):
     summary = "a fixed random mask under a layer-wise ratio, Erdos-Renyi-kernel by default"
     paper = "Mocanu et al., Nature Communications 2018; Evci et al., Rigging the Lottery, ICML 2020 (the ratio)"
     uses_data = False
+    cost = "one training"
 
     Options = SparseOptions
 

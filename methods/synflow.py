@@ -34,6 +34,7 @@ class Synflow(method.Method):
     summary = "synaptic flow |w dR/dw| of the network of |w| on an input of ones, in rounds"
     paper = "Tanaka et al., Pruning Neural Networks without Any Data by Conserving Synaptic Flow, NeurIPS 2020"
     uses_data = False
+    cost = "one training, after a scoring of a single input in each round"
 
     class Options(method.Options):
         rounds: int = Field(100, ge=1)

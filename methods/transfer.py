@@ -25,6 +25,7 @@ class Transfer(method.Method):
     summary = "a ticket found on another data set, with a fresh classifier"
     paper = "Morcos et al., One Ticket to Win Them All, NeurIPS 2019"
     uses_data = False
+    cost = "one training"
     per_sparsity = False
     meets_budget = False
     prunes = "elsewhere"

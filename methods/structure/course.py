@@ -56,6 +56,11 @@ class StructuralPruning(method.Method):
     Options = Options
     ticket = "partially-trained"
     uses_data = True
+    cost = (
+        "a training of the dense network; in each round a scoring pass over the training images, if the criterion "
+        "looks at them, and a training; with `target: latency` a measurement for each halving of what can be "
+        "removed"
+    )
     prunes = "after training"
     meets_budget = False
     scores: ClassVar[Callable[..., Tensors]]

@@ -44,6 +44,7 @@ def _describe(method: Any) -> dict[str, Any]:
         "uses_data": method.uses_data,
         "granularity": method.granularity,
         "prunes": method.prunes,
+        "cost": method.cost,
         "module": method.__module__,
         "options": [_option(name, field) for name, field in method.Options.model_fields.items()],
     }
@@ -82,6 +83,8 @@ def _explain(method: dict[str, Any]) -> None:
     print(f"{method['name']}: {method['summary']}\nticket type: {method['ticket']}\npaper: {method['paper'] or 'none'}")
     print(f"removes: {method['granularity']}s, {method['prunes']}")
     print(f"looks at training data to find the ticket: {'yes' if method['uses_data'] else 'no'}")
+    if method["cost"]:
+        print(f"costs: {method['cost']}")
     print("options:" if method["options"] else "no options")
     for option in method["options"]:
         values = " | ".join(map(str, option["values"])) if option["values"] else ""

@@ -111,6 +111,7 @@ def test_methods(here):
         assert method["paper"] or method["name"] == "dense"
         assert method["granularity"] in ("weight", "filter", "layer")
         assert method["prunes"].split()[0] in ("before", "after", "during", "iteratively", "elsewhere")
+        assert method["cost"]
         assert all(option["description"] for option in method["options"])
     assert (methods["snip"]["prunes"], methods["gmp"]["prunes"]) == ("before training", "during training")
     assert (methods["filter_prune"]["granularity"], methods["layer_prune"]["granularity"]) == ("filter", "layer")
