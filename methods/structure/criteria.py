@@ -48,7 +48,7 @@ def filter_scores(
 
 
 def _scales(bench: Workbench, weights: Tensors) -> Tensors:
-    net = bench.net(weights).eval()
+    net = bench.net(weights)
     device = next(net.parameters()).device
     gate_of = gates(net, torch.zeros(2, *bench.shape, device=device))
     return {

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
 
 from methods import budget
 from methods.bench import Tensors, Workbench
-from methods.layers import PRUNABLE, Layer, prunable_layers
 from methods.structure import course
+from methods.structure.coupling import Coupled, coupled, most_removed, pruned, weights_left
 from methods.structure.criteria import filter_scores, ranked
 from methods.structure.reach import fewest, reaches
 from methods.structure.signals import gates
-
-
-@dataclass(frozen=True)
-class Coupled:
-    """Filters that can only be removed together: number i of each of these layers, as where they are added up."""
-
-    name: str
-    """The first of the layers, in module order."""
-    size: int
-    members: tuple[tuple[str, tuple[int, ...]], ...]
-    """Layer -> which of its filters goes with each unit."""
-    takers: tuple[tuple[str, int], ...] = ()
-    """Layer that takes their features -> how many of its inputs go with each unit."""
 
 
 class FilterPrune(course.StructuralPruning):
@@ -46,15 +30,15 @@ class FilterPrune(course.StructuralPruning):
         """All filters but one of each group."""
         if self.options.criterion == "imprinting":
             raise ValueError("criterion imprinting is one of layers; choose another for filter_prune")
-        coupled, normed = bench.examine(removable)
+        groups, normed = bench.examine(removable)
         if self.options.criterion in ("bn_scale", "ensemble"):
-            bare = [name for group in coupled for name, _ in group.members if name not in normed]
+            bare = [name for group in groups for name, _ in group.members if name not in normed]
             if bare:
                 raise ValueError(
                     f"criterion {self.options.criterion} looks at the scale of normalisation, and none follows layer "
                     f"{bare[0]!r}; choose another criterion, or name the layer in prunable.exclude"
                 )
-        return sum(group.size - 1 for group in coupled)
+        return sum(group.size - 1 for group in groups)
 
     def reachable(self, bench: Workbench, target: str) -> float | None:
         """Nearly all: a filter stays in each layer."""
@@ -98,89 +82,6 @@ def _not_understood(why: str) -> ValueError:
     return ValueError(
         f"torch-pruning cannot take filters out of this network ({why}); choose another network, or prune its weights"
     )
-
-
-def coupled(net: nn.Module, shape: tuple[int, int, int], layers: Sequence[Layer]) -> list[Coupled]:
-    """The groups of filters that can be removed, in module order of their first layers: not those that the classes are
-    read from, nor those of layers that are not prunable, or of grouped convolutions that are not depthwise. Raises
-    ValueError where two layers share a weight."""
-    names = {module: name for name, module in net.named_modules()}
-    known = {layer.name for layer in layers} - _fixed(net, shape)
-    order = list(names.values())
-    graph = _graph(net, shape)
-    found = []
-    for group in graph.get_all_groups():
-        members: dict[str, tuple[int, ...]] = {}
-        takers: dict[str, int] = {}
-        size = len(group[0][1])
-        for dependency, places in group:
-            module = dependency.target.module
-            if isinstance(module, PRUNABLE) and graph.is_out_channel_pruning_fn(dependency.handler):
-                members[names[module]] = tuple(places)
-            elif isinstance(module, PRUNABLE):
-                takers[names[module]] = len(places) // size
-        whole = set(members) <= known and not any(_is_grouped(net.get_submodule(name)) for name in takers)
-        if members and whole and all(len(own) == size for own in members.values()):
-            first = min(members, key=order.index)
-            # counted by the first layer's own filters, whatever the graph began with
-            at = {place: i for i, place in enumerate(members[first])}
-            turned = {name: tuple(own[at[i]] for i in range(size)) for name, own in members.items()}
-            ordered = tuple(sorted(turned.items(), key=lambda item: order.index(item[0])))
-            found.append(Coupled(first, size, ordered, tuple(takers.items())))
-    return sorted(found, key=lambda group: order.index(group.name))
-
-
-def _graph(net: nn.Module, shape: tuple[int, int, int]) -> Any:
-    """torch-pruning's graph of what depends on each layer's filters."""
-    import torch_pruning
-
-    image = torch.zeros(1, *shape, device=next(net.parameters()).device)
-    net.eval().requires_grad_(True)
-    with warnings.catch_warnings():
-        # of a network that it does not understand it warns once, and then takes all the memory there is
-        warnings.filterwarnings("error", message="Maximum recursive depth")
-        return torch_pruning.DependencyGraph().build_dependency(net, image, verbose=False)
-
-
-def _fixed(net: nn.Module, shape: tuple[int, int, int]) -> set[str]:
-    """Layers whose filters stay: the classifier, the last layer that runs, grouped convolutions that are not
-    depthwise."""
-    ran = list(gates(net, torch.zeros(1, *shape, device=next(net.parameters()).device)))
-    weights: dict[int, str] = {}
-    fixed = {ran[-1]} | {layer.name for layer in prunable_layers(net) if layer.classifier}
-    for name, module in net.named_modules():
-        if isinstance(module, PRUNABLE):
-            if weights.setdefault(id(module.weight), name) != name:
-                raise ValueError(f"layers {weights[id(module.weight)]!r} and {name!r} share a weight")
-            if _is_grouped(module):
-                fixed.add(name)
-    return fixed
-
-
-def _is_grouped(module: Any) -> bool:
-    """Whether its filters see some of the inputs each, and more than one."""
-    return 1 < getattr(module, "groups", 1) < module.weight.shape[0]
-
-
-def pruned(net: nn.Module, shape: tuple[int, int, int], remove: Mapping[str, Sequence[int]]) -> nn.Module:
-    """A copy of the network without these units of these groups, by name."""
-    import torch_pruning
-
-    made = copy.deepcopy(net)
-    graph = _graph(made, shape)
-    modules = dict(made.named_modules())
-    for name, units in remove.items():
-        if units:
-            module = modules[name]
-            function = (
-                torch_pruning.prune_linear_out_channels
-                if isinstance(module, nn.Linear)
-                else torch_pruning.prune_depthwise_conv_out_channels
-                if getattr(module, "groups", 1) > 1
-                else torch_pruning.prune_conv_out_channels
-            )
-            graph.get_pruning_group(module, function, sorted(units)).prune()
-    return made
 
 
 def coupled_scores(bench: Workbench, weights: Tensors, criterion: str, batch: int, batches: int | None) -> Tensors:
@@ -231,37 +132,9 @@ def without_filters(
     return smaller(count)
 
 
-def weights_left(
-    bench: Workbench, weights: Tensors, groups: Sequence[Coupled], remove: Mapping[str, Sequence[int]]
-) -> int:
-    """How many prunable weights are left of a network in the shapes of these without these units of each group."""
-    filters, inputs = ({layer.name: 0 for layer in bench.layers} for _ in range(2))
-    for group in groups:
-        gone = len(remove.get(group.name, ()))
-        filters |= {name: filters[name] + gone for name, _ in group.members}
-        inputs |= {name: inputs[name] + gone * each for name, each in group.takers if name in inputs}
-    left = 0
-    for layer in bench.layers:
-        if layer.parameter in weights:
-            own = weights[layer.parameter]
-            left += (
-                (own.shape[0] - filters[layer.name])
-                * (own[0].numel() // own.shape[1])
-                * (own.shape[1] - inputs[layer.name])
-            )
-    return left
-
-
 def _but_best(scores: torch.Tensor) -> Iterator[tuple[int, float]]:
     best = int(scores.argmax())
     return ((i, value) for i, value in enumerate(scores.tolist()) if i != best)
-
-
-def most_removed(net: nn.Module, bench: Workbench) -> float:
-    """The largest fraction of the prunable weights that can be removed: one filter is left in each group."""
-    groups = coupled(net, bench.shape, bench.layers)
-    least = {group.name: range(group.size - 1) for group in groups}
-    return 1 - weights_left(bench, dict(net.state_dict()), groups, least) / budget.total(bench.layers)
 
 
 FilterPrune.scores, FilterPrune.without = coupled_scores, without_filters

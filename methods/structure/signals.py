@@ -19,7 +19,7 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.modules
 
 def gates(net: nn.Module, images: torch.Tensor) -> dict[str, str]:
     """Layer name -> the module whose output stands for its filters: the normalisation that takes the layer's output,
-    or the layer itself. Only layers that run."""
+    or the layer itself. Only layers that run. The network is left in evaluation mode."""
     made: dict[int, str] = {}
     found: dict[str, str] = {}
     kept = []  # alive, so that no id is used twice
@@ -31,7 +31,8 @@ def gates(net: nn.Module, images: torch.Tensor) -> dict[str, str]:
         elif isinstance(module, NORMS) and id(inputs[0]) in made:
             found[made[id(inputs[0])]] = name
 
-    with hooked(net, look), torch.no_grad():
+    # in evaluation mode, where looking does not move batch norm's averages
+    with hooked(net.eval(), look), torch.no_grad():
         net(images)
     return found
 
@@ -89,8 +90,8 @@ def signals(bench: Workbench, weights: Tensors, batch: int, batches: int | None)
         if count == batches:
             break
         if not count:
-            # another copy: looking at it once more would move batch norm's averages
-            gate_of = {gate: name for name, gate in gates(bench.net(weights), images[:2]).items() if name in layers}
+            gate_of = {gate: name for name, gate in gates(net, images[:2]).items() if name in layers}
+            net.train()
         count += 1
 
         with hooked(net, partial(_tapped, gate_of, noted)):
