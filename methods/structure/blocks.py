@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,9 +40,9 @@ class _Ran:
 
 def blocks(net: nn.Module, shape: tuple[int, int, int], layers: Sequence[Layer], residual: bool | None) -> list[Block]:
     """What can be removed, in the order in which it runs. Of a network with residual connections: the outermost
-    modules, other than Sequential, that hold two prunable layers at least and put out the shape that they take: blocks
-    whose shortcut is the identity. Of one without: every convolution or linear map but the first and the last that
-    leaves the size of its features, with its normalisation."""
+    modules, other than Sequential, that hold two prunable layers at least and put out what they take where their
+    weights are zeros: blocks whose shortcut is the identity. Of one without: every convolution or linear map but the
+    first and the last that leaves the size of its features, with its normalisation."""
     ran = _runs(net, shape)
     known = {layer.name for layer in layers}
     return _single(ran, known) if residual is False else _residual(net, ran, known)
@@ -67,11 +68,23 @@ def _residual(net: nn.Module, ran: list[_Ran], known: set[str]) -> list[Block]:
         inner = [name for name, module in each.module.named_modules() if isinstance(module, PRUNABLE)]
         whole = [f"{each.name}.{name}" for name in inner if name]
         fits = each.shapes[0] == each.shapes[1] and each.name and not isinstance(each.module, nn.Sequential)
-        if fits and len(whole) > 1 and set(whole) <= known:
+        if fits and len(whole) > 1 and set(whole) <= known and _passes(each):
             # the last layer's features are added to the shortcut's: the others are the block's own
             found.append(Block(each.name, (each.name,), tuple(whole[:-1])))
     found = [block for block in found if len(_outermost(_inside(block, found))) < 2]  # else a stage, not a block
     return _outermost(found)
+
+
+def _passes(ran: _Ran) -> bool:
+    """Whether a module without weights puts out what it takes: it has a shortcut, and does not scale its input, as
+    squeeze and excitation does."""
+    bare = copy.deepcopy(ran.module)
+    for parameter in bare.parameters():
+        parameter.data.zero_()
+    # so large that whatever activation follows the sum lets it through
+    image = torch.full(ran.shapes[0], 100.0, device=next(bare.parameters()).device)
+    with torch.no_grad():
+        return bool(torch.allclose(bare(image), image))
 
 
 def _inside(outer: Block, found: list[Block]) -> list[Block]:

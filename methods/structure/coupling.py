@@ -33,7 +33,9 @@ class Coupled:
 def coupled(net: nn.Module, shape: tuple[int, int, int], layers: Sequence[Layer]) -> list[Coupled]:
     """The groups of filters that can be removed, in module order of their first layers: not those that the classes are
     read from, nor those of layers that are not prunable, or of grouped convolutions that are not depthwise. Raises
-    ValueError where two layers share a weight."""
+    ValueError where two layers share a weight, or the network computes attention."""
+    if _attends(net, shape):  # which torch-pruning follows through every head and window, for hours
+        raise ValueError("it computes attention, whose heads cannot lose features one by one")
     names = {module: name for name, module in net.named_modules()}
     known = {layer.name for layer in layers} - _fixed(net, shape)
     order = list(names.values())
@@ -58,6 +60,21 @@ def coupled(net: nn.Module, shape: tuple[int, int, int], layers: Sequence[Layer]
             ordered = tuple(sorted(turned.items(), key=lambda item: order.index(item[0])))
             found.append(Coupled(first, size, ordered, tuple(takers.items())))
     return sorted(found, key=lambda group: order.index(group.name))
+
+
+def _attends(net: nn.Module, shape: tuple[int, int, int]) -> bool:
+    """Whether the network multiplies features by features, matrix by matrix."""
+    image = torch.zeros(1, *shape, device=next(net.parameters()).device)
+    left, seen = [net.eval().requires_grad_(True)(image).grad_fn], set()
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        if node.name().startswith(("Bmm", "ScaledDotProduct")):
+            return True
+        seen.add(node)
+        left += [before for before, _ in node.next_functions]
+    return False
 
 
 def _graph(net: nn.Module, shape: tuple[int, int, int]) -> Any:

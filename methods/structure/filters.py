@@ -62,7 +62,7 @@ def removable(net: nn.Module, bench: Workbench) -> tuple[list[Coupled], set[str]
     try:
         groups = coupled(net, bench.shape, bench.layers)
     except Exception as error:  # whatever torch-pruning raises
-        raise _not_understood(f"{type(error).__name__}: {error}") from error
+        raise _not_understood(error) from error
     if not groups:
         raise ValueError("the network has no filters that can be removed; choose another network, or prune its weights")
     normed = {layer for layer, gate in gates(net, torch.zeros(2, *bench.shape)).items() if gate != layer}
@@ -71,16 +71,20 @@ def removable(net: nn.Module, bench: Workbench) -> tuple[list[Coupled], set[str]
         with torch.no_grad():
             shape = tuple(half(torch.zeros(2, *bench.shape)).shape)
     except Exception as error:  # whatever torch-pruning or the network's forward raises
-        raise _not_understood(f"{type(error).__name__}: {error}") from error
+        raise _not_understood(error) from error
     if shape != (2, bench.classes):
-        raise _not_understood(f"without half of its filters it computes {shape[1:]}, not {bench.classes} classes")
+        wanted = (2, bench.classes)
+        raise _not_understood(ValueError(f"without half of them two images give {shape}, and {wanted} is expected"))
     return groups, normed
 
 
-def _not_understood(why: str) -> ValueError:
-    why = " ".join(why.split())
+def _not_understood(error: Exception) -> ValueError:
+    why = " ".join(str(error).split())
+    if not isinstance(error, ValueError):
+        why = f"{type(error).__name__}: {why}"
     return ValueError(
-        f"torch-pruning cannot take filters out of this network ({why}); choose another network, or prune its weights"
+        f"filters cannot be taken out of this network: {why}; choose a network of convolutions (VGG, ResNet, "
+        "MobileNet, EfficientNet, RegNet, DenseNet, ConvNeXt and the like), or prune its weights"
     )
 
 

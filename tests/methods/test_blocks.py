@@ -8,7 +8,7 @@ import pytest
 import torch
 from structure_benches import StructureBench, images
 from torch import nn
-from torchvision.models import mobilenet_v2, resnet18, vit_b_32
+from torchvision.models import mobilenet_v2, mobilenet_v3_small, resnet18, vit_b_32
 
 from methods.layers import prunable_layers
 from methods.structure.blocks import Block, blocks, is_path
@@ -54,9 +54,12 @@ def test_blocks_of_torchvisions_networks() -> None:
         "layer1.0", "layer1.1", "layer2.1", "layer3.1", "layer4.1",
     ]  # fmt: skip
     assert len(names(mobilenet_v2(num_classes=10), (3, 64, 64))) == 1 + 2 + 3 + 2 + 2  # repeats at stride 1
-    with torch.device("cpu"):
-        vit = vit_b_32(num_classes=10, image_size=32)
-    assert names(vit) == [f"encoder.layers.encoder_layer_{i}" for i in range(12)]
+    assert names(vit_b_32(num_classes=10, image_size=32)) == [f"encoder.layers.encoder_layer_{i}" for i in range(12)]
+
+
+def test_squeeze_and_excitation_is_no_block() -> None:
+    net = mobilenet_v3_small(num_classes=10)  # 11 inverted residuals, 5 of which have no shortcut; 9 have excitation
+    assert names(net, (3, 64, 64)) == [f"features.{i}" for i in (3, 5, 6, 8, 10, 11)]
 
 
 def test_the_last_layer_of_a_block_does_not_score_it() -> None:

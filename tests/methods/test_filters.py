@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 import torch
 from structure_benches import StructureBench
 from torch import nn
+from torchvision.models import swin_t, swin_v2_t, vit_b_32
 
 from methods.structure.coupling import coupled, pruned, weights_left
 from methods.structure.filters import FilterPrune, coupled_scores, without_filters
@@ -218,7 +220,19 @@ def test_networks_that_cannot_be_taken_apart_are_refused() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.fc(self.conv(x)[:, 2:4].reshape(-1, 128))
 
-    assert refusal(Chunked()).startswith("torch-pruning cannot take filters out of this network (")
+    assert refusal(Chunked()).startswith(
+        "filters cannot be taken out of this network: without half of them two images give (0, 10), and (2, 10) is "
+    )
+
+
+@pytest.mark.parametrize(("builder", "side"), [(swin_t, 64), (vit_b_32, 64), (swin_v2_t, 64)])
+def test_transformers_are_refused_at_once(builder: Callable[..., nn.Module], side: int) -> None:
+    options = {"image_size": side} if builder is vit_b_32 else {}
+    assert refusal(builder(num_classes=10, **options), (3, side, side)) == (
+        "filters cannot be taken out of this network: it computes attention, whose heads cannot lose features one by "
+        "one; choose a network of convolutions (VGG, ResNet, MobileNet, EfficientNet, RegNet, DenseNet, ConvNeXt and "
+        "the like), or prune its weights"
+    )
 
 
 def test_units_are_all_filters_but_one_of_each_group() -> None:
