@@ -128,7 +128,8 @@ class StructuralPruning(method.Method):
         few, many = 0, units
         while fraction and many - few > 1:
             middle = (few + many) // 2
-            faster = bench.ask(bench.latency(smaller(middle)), name, otherwise=1.0)
+            # planned as if time fell with each unit: of any two fractions the plan then counts both
+            faster = bench.ask(bench.latency(smaller(middle)), name, otherwise=units / (units - middle))
             few, many = (few, middle) if faster >= wanted else (middle, many)
         fastest = bench.ask(bench.latency(smaller(many)), name, otherwise=math.inf) if fraction else wanted
         if fastest < wanted:

@@ -122,6 +122,11 @@ def test_a_search_is_never_longer_than_planned() -> None:
         assert all(kinds[1].count(kind) <= kinds[0].count(kind) for kind in set(kinds[1]))
 
 
+def test_a_plan_counts_each_fraction() -> None:
+    counts = [removed(Course(target="latency").find(Planning(sparsity)).weights.key) for sparsity in ("0.25", "0.5")]
+    assert counts == [4, 8], "as if time fell with each unit"
+
+
 def test_the_batch_whose_time_is_the_target() -> None:
     bench = CourseBench("0.5")
     Course(target="latency", latency_batch=64).find(bench)
