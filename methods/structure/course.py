@@ -123,21 +123,22 @@ class StructuralPruning(method.Method):
         def smaller(count: int) -> Stage:
             return bench.compute(without, weights, scores, count=count)
 
-        # the least count that is fast enough, by halving: as many measurements whatever they say
+        if not fraction:
+            return smaller(0)
         name, wanted = f"speedup/b{self._batch(bench)}", 1 / (1 - float(fraction))
-        few, many = 0, units
-        while fraction and many - few > 1:
-            middle = (few + many) // 2
-            # planned as if time fell with each unit: of any two fractions the plan then counts both
-            faster = bench.ask(bench.latency(smaller(middle)), name, otherwise=units / (units - middle))
-            few, many = (few, middle) if faster >= wanted else (middle, many)
-        fastest = bench.ask(bench.latency(smaller(many)), name, otherwise=math.inf) if fraction else wanted
+        fastest = bench.ask(bench.latency(smaller(units)), name, otherwise=math.inf)
         if fastest < wanted:
             raise ValueError(
                 f"without all {units} {self.granularity}s that can go the network is {fastest:.3g} times as fast, and "
                 f"{wanted:.3g} is asked for: lower the sparsity, or measure a larger `latency_batch`"
             )
-        return smaller(many if fraction else 0)
+        few, many = 0, units  # the least count that is fast enough, by halving
+        while many - few > 1:
+            middle = (few + many) // 2
+            # planned as if time fell with each unit: of any two fractions the plan then counts both trainings
+            faster = bench.ask(bench.latency(smaller(middle)), name, otherwise=units / (units - middle))
+            few, many = (few, middle) if faster >= wanted else (middle, many)
+        return smaller(many)
 
     def _retrained(self, bench: Workbench, smaller: Stage, trained: Stage) -> Ticket:
         options, masks = self.options, bench.dense_masks()
