@@ -5,10 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal
 
-from methods import budget
 from methods.bench import Ticket, Workbench
-from methods.lamp import lamp_masks
-from methods.magnitude import magnitude_masks
+from methods.layer_ratio import SEARCHED, by_ratio
+from methods.magnitude import largest
 from methods.method import Method
 from methods.random import RatioOptions
 from methods.rewinding import rewound
@@ -26,6 +25,7 @@ class Hybrid(Method):
     paper = "Su et al., Sanity-Checking Pruning Methods: Random Tickets can Win the Jackpot, NeurIPS 2020"
     uses_data = True
     cost = "two trainings: of the dense network, and of the ticket from the rewinding step"
+    formulas = by_ratio(*SEARCHED, "magnitude")
 
     class Options(RatioOptions):
         variant: Literal["exact", "reference"] = "exact"
@@ -35,13 +35,9 @@ class Hybrid(Method):
 
     def find(self, bench: Workbench) -> Ticket:
         """The trained weights under their masks, earlier in the schedule."""
-        if self.options.by_lamp:
-            trained = bench.train(bench.initialise())
-            keep = budget.kept(budget.total(bench.layers), bench.sparsity)
-            masks = bench.compute(lamp_masks, trained, keep=keep)
-        else:
-            counts = self.options.counts(bench, reference=self.options.variant == "reference")
-            trained = bench.train(bench.initialise())
-            named = {layer.name: count for layer, count in zip(bench.layers, counts, strict=True)}
-            masks = bench.compute(magnitude_masks, trained, bench.dense_masks(), keep=named, dense=[])
+        keep = self.options.kept(
+            bench.layers, bench.sparsity, bench.residual, reference=self.options.variant == "reference"
+        )
+        trained = bench.train(bench.initialise())
+        masks = largest(bench, trained, bench.dense_masks(), self.options.ratio, keep)
         return Ticket(rewound(bench, trained, self.options.rewind_to), masks)

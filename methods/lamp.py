@@ -22,6 +22,12 @@ def lamp_scores(weight: torch.Tensor) -> torch.Tensor:
     return scores.reshape(weight.shape)
 
 
-def lamp_masks(bench: Workbench, weights: Tensors, keep: int) -> Tensors:
-    """Masks of the `keep` largest LAMP scores over all layers."""
-    return keep_largest({layer.name: lamp_scores(weights[layer.parameter]) for layer in bench.layers}, keep)
+def lamp_masks(bench: Workbench, weights: Tensors, masks: Tensors, keep: int) -> Tensors:
+    """Masks within `masks` of the `keep` largest LAMP scores over all layers, the scores those of the weights that are
+    left. A removed weight never comes back."""
+    scores = {}
+    for layer in bench.layers:
+        left = masks[layer.name]
+        # -1 ranks what an earlier level removed below every weight that is left, zeros included
+        scores[layer.name] = torch.where(left, lamp_scores(weights[layer.parameter] * left), -1.0)
+    return keep_largest(scores, keep)

@@ -23,7 +23,7 @@ class OneShot(magnitude.MagnitudePruning):
     cost = "two trainings: of the dense network, and of the ticket from the rewinding step"
     paper = PAPER
 
-    class Options(magnitude.Options):
+    class Options(magnitude.TrainedOptions):
         rewind_to: Step = Step(Decimal(0), "ep")
         """Step of the dense training whose weights the ticket starts from; above 0 it is a partially-trained
         ticket."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from methods import budget, method
 from methods.bench import Stage, Tensors, Ticket, Workbench
+from methods.lamp import lamp_masks
+from methods.layer_ratio import SEARCHED, Formula, LayerRatio, by_ratio
 from methods.layers import Layer
 from methods.masks import keep_largest, keep_largest_per_layer
 
@@ -29,7 +31,26 @@ class Options(method.Options):
     """False leaves the last linear layer dense; the other layers absorb its share of the sparsity."""
 
 
-class IterativeOptions(Options):
+class TrainedOptions(LayerRatio, Options):
+    """Of every method that prunes the trained network by magnitude."""
+
+    ratio: Literal[Formula, "lamp"] | None = None
+    """Layer-wise ratio: uniform, balanced, erk, smart, ascend, linear_decay, cubic, or lamp, the one of layer-adaptive
+    magnitudes (Lee et al., ICLR 2021). The largest weights of each layer stay. Default: none, `scope` says how they are
+    ranked."""
+
+    @model_validator(mode="after")
+    def _ratio_alone(self) -> TrainedOptions:
+        given = next((key for key in ("ratio", "ratios") if getattr(self, key) is not None), None)
+        if given and (self.scope != "global" or not self.prune_classifier):
+            other = "scope" if self.scope != "global" else "prune_classifier"
+            raise ValueError(f"{given} says how much each layer keeps, and {other} would say it again; leave one out")
+        if self.classifier_keep is not None and not given:
+            raise ValueError("classifier_keep goes with a ratio that is a formula; give one, or leave it out")
+        return self
+
+
+class IterativeOptions(TrainedOptions):
     """Of a method that may take several levels."""
 
     fraction: Decimal | None = Field(None, gt=0, lt=1)
@@ -43,8 +64,9 @@ class MagnitudePruning(method.Method):
     """Train, remove the smallest weights, train what is left, again and again until the sparsity is reached. How what
     is left is trained is the subclass's."""
 
-    Options = Options
+    Options = TrainedOptions
     uses_data = True
+    formulas = by_ratio(*SEARCHED) | {"magnitude": {}}
 
     @abstractmethod
     def retrained(self, bench: Workbench, trained: Stage, masks: Stage) -> Ticket:
@@ -57,17 +79,46 @@ class MagnitudePruning(method.Method):
         """Levels at density (1 - fraction)^t, shared by all targets; the last one lands on the target exactly."""
         fraction: Decimal | None = getattr(self.options, "fraction", None)
         sparsities = list(levels(bench.sparsity, fraction, exact=getattr(self.options, "exact", True)))
-        split(self.options, bench.layers, sparsities[-1])  # refuses the target itself, before a level on the way to it
+        keep: int | dict[str, int] = {layer.name: layer.weights for layer in bench.layers}
+        level_counts(self.options, bench, sparsities[-1], keep)  # refuses the target itself, before a level on its way
         self.begin(bench)
         trained, masks = bench.train(bench.initialise()), bench.dense_masks()
-        keep: int | dict[str, int] = {layer.name: layer.weights for layer in bench.layers}
         for level, sparsity in enumerate(sparsities, start=1):
-            keep, dense = counts(self.options, bench.layers, sparsity, keep)
-            masks = bench.compute(magnitude_masks, trained, masks, keep=keep, dense=dense)
+            keep, dense = level_counts(self.options, bench, sparsity, keep)
+            masks = largest(bench, trained, masks, self.options.ratio, keep, dense)
             ticket = self.retrained(bench, trained, masks)
             if level < len(sparsities):
                 trained = ticket.trained or bench.train(ticket.weights, ticket.masks)
         return ticket
+
+
+def largest(
+    bench: Workbench,
+    trained: Stage,
+    masks: Stage,
+    ratio: str | None,
+    keep: int | dict[str, int],
+    dense: Sequence[str] = (),
+) -> Stage:
+    """Masks within `masks` of the `keep` largest magnitudes: see `magnitude_masks`; for ratio lamp, of the largest LAMP
+    scores over all layers together."""
+    if ratio == "lamp":
+        return bench.compute(lamp_masks, trained, masks, keep=keep)
+    return bench.compute(magnitude_masks, trained, masks, keep=keep, dense=list(dense))
+
+
+def level_counts(
+    options: TrainedOptions, bench: Workbench, sparsity: Decimal, before: int | dict[str, int]
+) -> tuple[int | dict[str, int], list[str]]:
+    """`counts`, or those of the layer-wise ratio where the options give one."""
+    if options.ratio is None and options.ratios is None:
+        return counts(options, bench.layers, sparsity, before)
+    keep = options.kept(bench.layers, sparsity, bench.residual)
+    if isinstance(keep, int) or isinstance(before, int):
+        return keep, []
+    # rounded level by level, a layer might get a weight back
+    exact, caps = [Fraction(count) for count in keep.values()], [before[name] for name in keep]
+    return dict(zip(keep, budget.share(exact, caps, sum(keep.values())), strict=True)), []
 
 
 def counts(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from methods.bench import Ticket, Workbench
+from methods.layers import Layer
 
 
 class Options(BaseModel):
@@ -41,6 +42,9 @@ class Method(ABC):
     """The stages it asks for, in words; `jackpot run --dry-run` counts them for a spec."""
     meets_budget: ClassVar[bool] = True
     """Whether its masks hold the budget N - round(p N) to the weight."""
+    formulas: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Known layer-wise ratios, and the options that choose each; of a method whose ratios can be searched (it has an
+    option `ratios`)."""
 
     Options: ClassVar[type[Options]] = Options
 
@@ -50,6 +54,11 @@ class Method(ABC):
     def sparsities(self, wanted: list[Decimal]) -> list[Decimal]:
         """The sparsities that it is tried at, given the sweep's."""
         return wanted if self.per_sparsity else [Decimal(0)]
+
+    def searched(self, bench: Workbench) -> tuple[Layer, ...]:
+        """What a ratio is searched for: the layers; a method that removes filters names its groups, as layers of as
+        many weights as they have filters."""
+        return bench.layers
 
     @abstractmethod
     def find(self, bench: Workbench) -> Ticket:

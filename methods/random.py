@@ -2,60 +2,31 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from methods import budget, method
+from methods import method
 from methods.bench import Stage, Tensors, Ticket, Workbench
 from methods.checks import rearranged
-from methods.lamp import lamp_masks
-from methods.ratio_file import RatioFile
-from methods.ratios import given_counts, layer_counts
+from methods.layer_ratio import SEARCHED, Formula, LayerRatio, by_ratio
+from methods.magnitude import largest
 
 
-class RatioOptions(method.Options):
-    """How many weights of each layer are kept."""
+class RatioOptions(LayerRatio):
+    """How many weights of each layer are kept, smart where nothing is said."""
 
-    ratio: Literal["uniform", "balanced", "erk", "smart", "ascend", "linear_decay", "cubic", "lamp"] | None = None
-    """Layer-wise ratio (default: smart); lamp is the one that the trained network's magnitudes say (Lee et al., ICLR
-    2021)."""
-    ratios: RatioFile | None = None
-    """The keep ratio of every layer instead, or a JSON file of them (what `jackpot ratios --json` prints will do);
-    scaled to the sparsity."""
-    classifier_keep: Decimal | None = Field(None, gt=0, le=1)
-    """Fixed keep ratio of the last linear layer (default: 0.3 for smart, ascend, linear_decay and cubic, as in the
-    paper; free for the others)."""
+    ratio: Literal[Formula, "lamp", "magnitude"] | None = None
+    """Layer-wise ratio: uniform, balanced, erk, smart (default), ascend, linear_decay, cubic, or what the trained
+    network says: lamp by its layer-adaptive magnitudes (Lee et al., ICLR 2021), magnitude by its largest weights over
+    all layers together."""
 
     @model_validator(mode="after")
-    def _one_ratio(self) -> RatioOptions:
+    def _smart_by_default(self) -> RatioOptions:
         if self.ratio is None and self.ratios is None and getattr(self, "same_as", None) is None:
             object.__setattr__(self, "ratio", "smart")  # frozen; as if it had been written
-        if self.ratio is not None and self.ratios is not None:
-            raise ValueError("ratio and ratios are two ways to say how much each layer keeps; choose one")
-        if self.classifier_keep is not None and (self.by_lamp or self.ratios is not None):
-            raise ValueError("classifier_keep goes with a ratio that is a formula; leave it out")
         return self
-
-    @property
-    def by_lamp(self) -> bool:
-        """Whether the counts are the trained network's."""
-        return self.ratio == "lamp"
-
-    def counts(self, bench: Workbench, reference: bool) -> list[int]:
-        """Weights that each layer keeps. Raises ValueError where the ratio does not go with the network."""
-        if self.ratios is not None:
-            return given_counts(self.ratios, bench.layers, bench.sparsity)
-        return layer_counts(
-            str(self.ratio),
-            bench.layers,
-            bench.sparsity,
-            residual=bench.residual,
-            classifier_keep=self.classifier_keep,
-            reference=reference,
-        )
 
 
 class Random(method.Method):
@@ -66,7 +37,11 @@ class Random(method.Method):
     summary = "random positions under a layer-wise ratio"
     paper = "Su et al., Sanity-Checking Pruning Methods: Random Tickets can Win the Jackpot, NeurIPS 2020"
     uses_data = False
-    cost = "one training; `ratio: lamp` one more, of the dense network; `same_as` what the other method takes"
+    cost = (
+        "one training; `ratio: lamp` or `magnitude` one more, of the dense network; `same_as` what the other method "
+        "takes"
+    )
+    formulas = by_ratio(*SEARCHED, "magnitude")
 
     class Options(RatioOptions):
         same_as: str | dict[str, Any] | None = None
@@ -85,18 +60,19 @@ class Random(method.Method):
 
     def find(self, bench: Workbench) -> Ticket:
         """Initial weights under random masks."""
-        if found := self._found(bench):
+        if self.options.same_as is not None:
+            return Ticket(bench.initialise(), bench.compute(rearranged, self._same_as(bench)))
+        keep = self.options.kept(
+            bench.layers, bench.sparsity, bench.residual, reference=self.options.variant == "reference"
+        )
+        if self.options.by_network:
+            trained = bench.train(bench.initialise())
+            found = largest(bench, trained, bench.dense_masks(), self.options.ratio, keep)
             return Ticket(bench.initialise(), bench.compute(rearranged, found))
-        counts = self.options.counts(bench, reference=self.options.variant == "reference")
-        return Ticket(bench.initialise(), bench.compute(random_masks, keep=counts))
+        return Ticket(bench.initialise(), bench.compute(random_masks, keep=list(keep.values())))
 
-    def _found(self, bench: Workbench) -> Stage | None:
-        """The masks whose layer-wise ratio is taken, where that is no formula."""
-        if self.options.by_lamp:
-            keep = budget.kept(budget.total(bench.layers), bench.sparsity)
-            return bench.compute(lamp_masks, bench.train(bench.initialise()), keep=keep)
-        if self.options.same_as is None:
-            return None
+    def _same_as(self, bench: Workbench) -> Stage:
+        """The masks of the other method, whose layer-wise ratio is taken."""
         same_as = self.options.same_as
         options = {"name": same_as} if isinstance(same_as, str) else dict(same_as)
         name = str(options.pop("name", ""))

@@ -56,5 +56,10 @@ def _both(value: Any) -> Any:
     return _checked(content) if isinstance(content, dict) else content
 
 
+def read_ratios(path: str) -> dict[str, Decimal]:
+    """The keep ratios that a file says. Raises ValueError where it says none."""
+    return _checked(_read(path))
+
+
 RatioFile = Annotated[dict[str, Decimal], BeforeValidator(_both)]
 """Layer name -> keep ratio: a mapping, or a JSON file of one."""

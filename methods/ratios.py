@@ -43,6 +43,29 @@ def layer_counts(
     also rounds on the way: a layer may differ from it by a few weights), so that the sum may fall short of the
     budget by up to a weight a layer. Raises ValueError for an unknown ratio, for a decay of Su et al. where
     `residual` is not known, and for a classifier that alone is over the budget."""
+    keep = budget.kept(budget.total(layers), sparsity)
+    fixed = _fixed(ratio, classifier_keep)
+    if fixed is not None and (last := _classifier(layers)) is not None:
+        own = fixed * layers[last].weights
+        if (int(own) if reference else own) > keep:
+            raise ValueError(
+                f"a classifier that keeps {fixed} of its {layers[last].weights} weights is over the budget of "
+                f"{keep} weights at sparsity {sparsity}; lower `classifier_keep`"
+            )
+    return formula_counts(ratio, layers, keep, residual=residual, classifier_keep=classifier_keep, reference=reference)
+
+
+def formula_counts(
+    ratio: str,
+    layers: Sequence[Layer],
+    keep: int,
+    *,
+    residual: bool | None,
+    classifier_keep: Decimal | None = None,
+    reference: bool = False,
+) -> list[int]:
+    """`layer_counts` for a budget of `keep` weights, where a classifier over the budget is cut to it. Raises
+    ValueError for an unknown ratio, and for a decay of Su et al. where `residual` is not known."""
     if ratio not in RATIOS:
         raise ValueError(f"unknown ratio {ratio!r}; known: {', '.join(RATIOS)}")
     if ratio in _DECAYS and residual is None:
@@ -51,22 +74,14 @@ def layer_counts(
             "it an attribute `residual`, True or False, or choose uniform, balanced or erk"
         )
     caps = [layer.weights for layer in layers]
-    keep = budget.kept(sum(caps), sparsity)
-    if ratio in _DECAYS and classifier_keep is None:
-        classifier_keep = CLASSIFIER_KEEP
+    classifier_keep = _fixed(ratio, classifier_keep)
     weights = _proportions(ratio, layers, residual)
     fixed: dict[int, Fraction] = {}
     if classifier_keep is not None and (last := _classifier(layers)) is not None:
-        fixed[last] = Fraction(classifier_keep) * caps[last]
-        if reference:
-            fixed[last] = Fraction(int(fixed[last]))
-        if fixed[last] > keep:
-            raise ValueError(
-                f"a classifier that keeps {classifier_keep} of its {caps[last]} weights is over the budget of "
-                f"{keep} weights at sparsity {sparsity}; lower `classifier_keep`"
-            )
+        own = Fraction(classifier_keep) * caps[last]
+        fixed[last] = min(Fraction(int(own)) if reference else own, Fraction(keep))
     carries = ratio in _DECAYS or ratio == "uniform"
-    fill = _carry_down if carries else fill_up
+    fill = carry_down if carries else fill_up
     exact = fill([Fraction(0) if i in fixed else w for i, w in enumerate(weights)], caps, keep, fixed)
     if reference:
         return [int(value) for value in exact]
@@ -92,6 +107,11 @@ def given_counts(ratios: Mapping[str, Decimal], layers: Sequence[Layer], sparsit
     return budget.share(fill_up(wanted, caps, keep, {}), caps, keep)
 
 
+def _fixed(ratio: str, classifier_keep: Decimal | None) -> Decimal | None:
+    """Fixed keep ratio of the classifier: what is asked, or what the formula says."""
+    return CLASSIFIER_KEEP if classifier_keep is None and ratio in _DECAYS else classifier_keep
+
+
 def _classifier(layers: Sequence[Layer]) -> int | None:
     """Position of the network's last linear layer, where it is prunable."""
     return next((i for i, layer in enumerate(layers) if layer.classifier), None)
@@ -111,7 +131,7 @@ def _proportions(ratio: str, layers: Sequence[Layer], residual: bool | None) -> 
     return [value * layer.weights for value, layer in zip(q, layers, strict=True)]
 
 
-def _carry_down(weights: list[Fraction], caps: list[int], keep: int, fixed: dict[int, Fraction]) -> list[Fraction]:
+def carry_down(weights: list[Fraction], caps: list[int], keep: int, fixed: dict[int, Fraction]) -> list[Fraction]:
     """Scale to the budget; what a layer cannot hold moves on to the next (Su et al.). What the last one cannot
     hold fills the first layers with room, the fixed classifier last of all."""
     scale = (keep - sum(fixed.values(), Fraction(0))) / (sum(weights, Fraction(0)) or 1)

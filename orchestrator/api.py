@@ -57,6 +57,10 @@ def faults(loaded: Loaded) -> list[str]:
     from orchestrator.tracking import uri_of
 
     problems = check(loaded)
+    if loaded.spec is not None and loaded.spec.search is not None and not problems:
+        from orchestrator.sweep.checking import check_search
+
+        problems = check_search(loaded.spec)
     if "tracking" in loaded.parts and loaded.parts["tracking"].enabled:
         try:
             uri_of(Path(), loaded.parts["tracking"])

@@ -7,7 +7,8 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from decimal import Decimal
-from typing import ClassVar, Literal
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -79,6 +80,11 @@ class StructuralPruning(method.Method):
         """The largest fraction of the weights or multiply-accumulates that can be removed; None if that is nearly
         all."""
 
+    def ordering(self, bench: Workbench) -> dict[str, Any]:
+        """Further options of `without`, as JSON values: what says which units go first beside the scores. Nothing that
+        is not set, so that the stages of those who do not set it keep their keys."""
+        return {}
+
     def find(self, bench: Workbench) -> Ticket:
         """Rounds of scoring and removing; the ticket is the smaller network, its weights trained on."""
         units, fraction = self.units(bench), bench.sparsity
@@ -116,12 +122,12 @@ class StructuralPruning(method.Method):
         return self.options.latency_batch or bench.latency_batches[0]
 
     def _without(self, bench: Workbench, weights: Stage, scores: Stage, fraction: Decimal, units: int) -> Stage:
-        without = type(self).without
+        without = partial(bench.compute, type(self).without, weights, scores, **self.ordering(bench))
         if self.options.target != "latency":
-            return bench.compute(without, weights, scores, target=self.options.target, fraction=str(fraction))
+            return without(target=self.options.target, fraction=str(fraction))
 
         def smaller(count: int) -> Stage:
-            return bench.compute(without, weights, scores, count=count)
+            return without(count=count)
 
         if not fraction:
             return smaller(0)

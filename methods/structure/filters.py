@@ -2,29 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import model_validator
 from torch import nn
 
 from methods import budget
 from methods.bench import Tensors, Workbench
+from methods.layers import Layer
+from methods.ratio_file import RatioFile
 from methods.structure import course
 from methods.structure.coupling import Coupled, coupled, most_removed, pruned, weights_left
 from methods.structure.criteria import filter_scores, ranked
+from methods.structure.order import removal_order
 from methods.structure.reach import fewest, reaches
 from methods.structure.signals import gates
 
 
 class FilterPrune(course.StructuralPruning):
-    """Remove the filters that matter least, over all layers together; one stays in each."""
+    """Remove the filters that matter least, over all layers together or under a channel ratio; one stays in each."""
 
     name = "filter_prune"
     summary = "filters removed from the trained network, all that depends on them with them"
     paper = f"Molchanov et al., Importance Estimation for Neural Network Pruning, CVPR 2019; {course.PAPER}"
     granularity = "filter"
+    formulas: ClassVar = {"uniform": {"ratio": "uniform"}, "magnitude": {}}
+
+    class Options(course.Options):
+        ratio: Literal["uniform"] | None = None
+        """uniform: every group of filters keeps the same share, its best by the criterion (default: all filters are
+        ranked together)."""
+        ratios: RatioFile | None = None
+        """The keep ratio of the filters of every group instead, by the name of its first layer, or a JSON file of them;
+        scaled until the target is reached. One filter stays in each group whatever its ratio."""
+
+        @model_validator(mode="after")
+        def _one_ratio(self) -> FilterPrune.Options:
+            if self.ratio is not None and self.ratios is not None:
+                raise ValueError("ratio and ratios are two ways to say how much each group keeps; choose one")
+            return self
+
+    def searched(self, bench: Workbench) -> tuple[Layer, ...]:
+        """The groups of filters."""
+        groups, _ = bench.examine(removable)
+        return tuple(Layer(group.name, (group.size,)) for group in groups)
+
+    def ordering(self, bench: Workbench) -> dict[str, Any]:
+        """The channel ratio, where there is one. Raises ValueError where its names are not the groups'."""
+        given = self.options.ratios
+        if given is None and self.options.ratio is None:
+            return {}
+        names = [layer.name for layer in self.searched(bench)]
+        if given is None:
+            return {"ratios": dict.fromkeys(names, "1")}
+        if wrong := [name for name in given if name not in names] or [name for name in names if name not in given]:
+            fault = "is no group of filters" if wrong[0] in given else "is missing"
+            raise ValueError(
+                f"ratios: {wrong[0]!r} {fault}; expected a keep ratio for each of {', '.join(names)} (filters that can "
+                "only be removed together are one group, under the name of its first layer)"
+            )
+        return {"ratios": {name: str(given[name]) for name in names}}
 
     def units(self, bench: Workbench) -> int:
         """All filters but one of each group."""
@@ -38,6 +77,7 @@ class FilterPrune(course.StructuralPruning):
                     f"criterion {self.options.criterion} looks at the scale of normalisation, and none follows layer "
                     f"{bare[0]!r}; choose another criterion, or name the layer in prunable.exclude"
                 )
+        self.ordering(bench)  # refuses wrong names before any training
         return sum(group.size - 1 for group in groups)
 
     def reachable(self, bench: Workbench, target: str) -> float | None:
@@ -50,10 +90,15 @@ class RandomFilter(FilterPrune):
 
     name = "random_filter"
     summary = "filters removed at random from the trained network: the control of filter_prune"
+    formulas: ClassVar = {}
 
     class Options(course.Options):
         criterion: Literal["random"] = "random"
         """Always random."""
+
+    def ordering(self, bench: Workbench) -> dict[str, Any]:
+        """It takes no channel ratio."""
+        return {}
 
 
 def removable(net: nn.Module, bench: Workbench) -> tuple[list[Coupled], set[str]]:
@@ -109,16 +154,16 @@ def without_filters(
     count: int | None = None,
     target: str | None = None,
     fraction: str | None = None,
+    ratios: dict[str, str] | None = None,
 ) -> Tensors:
-    """The weights of the network without the `count` units of the lowest scores over all groups, or without as few of
-    them as remove at least `fraction` of the `target`. The best unit of each group stays; ties: the earlier goes."""
+    """The weights of the network without the first `count` units of `removal_order`, or without as few of them as
+    remove at least `fraction` of the `target`."""
     net = bench.net(weights)
-    places = {layer.name: place for place, layer in enumerate(bench.layers)}
-    order = sorted((value, places[name], i, name) for name, own in scores.items() for i, value in _but_best(own))
+    order = removal_order(bench.layers, scores, ratios)
 
     def lowest(number: int) -> dict[str, list[int]]:
         remove: dict[str, list[int]] = {}
-        for _, _, i, name in order[:number]:
+        for name, i in order[:number]:
             remove.setdefault(name, []).append(i)
         return remove
 
@@ -134,11 +179,6 @@ def without_filters(
         else:
             count = fewest(len(order), lambda number: reaches(bench, smaller(number), str(target), part))
     return smaller(count)
-
-
-def _but_best(scores: torch.Tensor) -> Iterator[tuple[int, float]]:
-    best = int(scores.argmax())
-    return ((i, value) for i, value in enumerate(scores.tolist()) if i != best)
 
 
 FilterPrune.scores, FilterPrune.without = coupled_scores, without_filters

@@ -47,7 +47,7 @@ def command(
             return
         write = markdown if format is Format.md else latex
         found = [read(folder) for folder in folders]
-        content = "\n".join(write(sweep.results, sweep.margin) for sweep in found)
+        content = "\n".join(write(sweep.results, sweep.margin, sweep.searched) for sweep in found)
         if out is None:
             print(content, end="")
         else:

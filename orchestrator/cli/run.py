@@ -66,7 +66,8 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
     from orchestrator.api import folder_for, run
     from orchestrator.engine.results import BAD, why
     from orchestrator.report.page import FILE, read
-    from orchestrator.report.table import accuracy_tables, sanity_table
+    from orchestrator.report.search_verdicts import sentences
+    from orchestrator.report.table import accuracy_tables, sanity_table, search_tables
     from orchestrator.spec.models import Spec
     from orchestrator.sweep.outcome import resume_hint
 
@@ -76,9 +77,12 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
     folder = folder_for(spec, out)
     outcome = run(spec, out=out, only=only, hours=hours, address=address, console=Console(stderr=True), leave=True)
     sweep = read(folder)
-    for title, table in [*accuracy_tables(sweep.results), *sanity_table(sweep.results, sweep.margin)]:
+    tables = [*accuracy_tables(sweep.results), *search_tables(folder), *sanity_table(sweep.results, sweep.margin)]
+    for title, table in tables:
         print(title, flush=True)
         console.print(table)
+    for sentence in sentences(sweep.searched):
+        print(f"search:  {sentence}")
     where = os.path.relpath(folder.path)
     print(f"results: {where}/results.csv, a folder a trial in {where}/trials")
     if (folder.path / FILE).exists() and not outcome.interrupted:

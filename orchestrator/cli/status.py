@@ -57,6 +57,8 @@ def _show(now: dict[str, Any]) -> None:
 def _list(states: dict[str, dict[str, Any]]) -> None:
     width = max(map(len, states), default=0)
     for trial, found in states.items():
-        accuracy = found.get("accuracy/test")
-        shown = found.get("why") or (f"test accuracy {100 * accuracy:.2f} %" if accuracy is not None else "")
+        shown = found.get("why", "")
+        for kind, name in (("validation", "accuracy/val"), ("test", "accuracy/test")):  # a proposal has no test
+            if not found.get("why") and found.get(name) is not None:
+                shown = f"{kind} accuracy {100 * found[name]:.2f} %"
         print(f"  {trial:<{width}}  {found['state']:<8}  {shown}".rstrip())

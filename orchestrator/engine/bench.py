@@ -24,6 +24,7 @@ from orchestrator.engine.macs import Macs, sparse_macs
 from orchestrator.engine.masking import Updating, checked_masks, masks_in
 from orchestrator.engine.nets.copies import load_values
 from orchestrator.engine.nets.fitted import fitted, structure_of
+from orchestrator.engine.nets.placing import placed
 from orchestrator.engine.planning import PlanningBench
 from orchestrator.engine.request import Request, training_key
 from orchestrator.engine.seeds import derive, generator, seed_globals
@@ -196,7 +197,7 @@ class TrialBench(PlanningBench):
         net = self.net(weights_of(self.value(request.inputs[0])))
         tensors, meta = {}, {}
         seed_globals(self.seed, "layers while testing")
-        for split in ("test", "validation"):
+        for split in ("test", "validation") if request.options["tested"] else ("validation",):
             with self.watch.quiet.working():
                 measured = evaluate(net, self.batches, split)
             if measured:
@@ -260,16 +261,13 @@ class TrialBench(PlanningBench):
 
     def _build(self, seed: int | None = None) -> nn.Module:
         net = nets.build(self.setting.model, self.classes, self.setting.data.shape, self.seed if seed is None else seed)
-        return self._placed(net)
-
-    def _placed(self, net: nn.Module) -> nn.Module:
-        return net.to(self.device).to(memory_format=torch.channels_last)
+        return placed(net, self.device)
 
     def net(self, weights: Tensors) -> nn.Module:
         """See Workbench."""
         net = self._build()
         if structure_of(net) != structure_of(weights):
-            net = self._placed(fitted(net, weights, self.setting.data.shape))
+            net = placed(fitted(net, weights, self.setting.data.shape), self.device)
         load_values(net, weights)
         return net.train()
 

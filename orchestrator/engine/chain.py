@@ -34,15 +34,15 @@ class Chain:
         return [request for request in self.requests if request.kind == "train"]
 
 
-def follow(bench: PlanningBench, method: Method, check: str | None = None) -> Chain:
+def follow(bench: PlanningBench, method: Method, check: str | None = None, tested: bool = True) -> Chain:
     """Run a method on a bench, train its ticket, evaluate and time it: the whole course of a trial, planned or real.
-    `check`: a sanity check that the ticket is put to."""
+    `check`: a sanity check that the ticket is put to; `tested`: whether on the test set too."""
     ticket = find_checked(bench, method, check)
     if not isinstance(ticket, Ticket):
         raise TypeError(f"`find` returned a value of type {type(ticket).__name__}; expected a methods.bench.Ticket")
     trained = ticket.trained or bench.train(ticket.weights, ticket.masks)
-    evaluated = bench.evaluate(trained)
-    before = bench.evaluate(ticket.before) if ticket.before else None
+    evaluated = bench.evaluate(trained, tested)
+    before = bench.evaluate(ticket.before, tested) if ticket.before else None
     latency = bench.latency(trained) if bench.setting.spec.latency.enabled else None
     requests = tuple(bench.requests.values())
     key = digest({"source": bench.method_source, "stages": [request.key for request in requests]})

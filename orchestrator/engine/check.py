@@ -9,7 +9,8 @@ from methods import budget
 from methods.layers import prunable_layers
 from orchestrator.engine.data import DataError, DataSet, load_data
 from orchestrator.engine.nets import ModelError, check_model, fault_on_one_image, skeleton
-from orchestrator.engine.plan import Trial, model_label, plan_trial, sparsities
+from orchestrator.engine.plan import plan_trial
+from orchestrator.engine.trials import Trial, model_label, sparsities
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.train import steps_per_epoch
 from orchestrator.spec.arms import expand

@@ -15,11 +15,15 @@ from orchestrator.engine.bench import TrialBench
 from orchestrator.engine.chain import Chain
 from orchestrator.engine.macs import sparse_macs
 from orchestrator.engine.nets.fitted import fitted
-from orchestrator.engine.plan import Trial
+from orchestrator.engine.trials import Trial
 from orchestrator.engine.request import training_key
 from orchestrator.engine.sizes import ticket_sizes
 from orchestrator.engine.structures import latency_metrics
 from orchestrator.engine.train import weights_of
+
+
+SPLITS = (("test", "test"), ("validation", "val"))
+"""Set of images -> how metrics call it."""
 
 
 def measured(bench: TrialBench, trial: Trial, chain: Chain) -> dict[str, Any]:
@@ -30,15 +34,18 @@ def measured(bench: TrialBench, trial: Trial, chain: Chain) -> dict[str, Any]:
     _check_sparsity(bench, trial, weights, masks)
     evaluation = bench.meta(chain.evaluated.key)
     records = bench.meta(chain.latency.key)["records"] if chain.latency else []
-    metrics = {f"{name}/test": evaluation["test"][name] for name in ("accuracy", "loss")}
-    if chain.before is not None:
+    metrics = {
+        f"{name}/{short}": evaluation[split][name]
+        for split, short in SPLITS
+        for name in ("accuracy", "loss")
+        if split in evaluation
+    }
+    if chain.before is not None and trial.tested:
         metrics["accuracy/before"] = bench.meta(chain.before.key)["test"]["accuracy"]
     metrics |= _compression(bench, weights, masks) | costs(bench, trial)
     metrics |= {f"size/{name}_mb": size / 1e6 for name, size in ticket_sizes(weights, masks).items()}
     metrics |= latency_metrics(records)
-    if "validation" in evaluation:
-        metrics |= {f"{name}/val": evaluation["validation"][name] for name in ("accuracy", "loss")}
-    right = bench.value(chain.evaluated.key)["test/correct"].numpy()
+    right = bench.value(chain.evaluated.key)["test/correct"].numpy() if trial.tested else np.zeros(0, dtype=bool)
     return {
         "metrics": metrics,
         "layers": [_row(layer, _kept(layer, masks)) for layer in bench.layers],

@@ -2,92 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import traceback
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from methods import registry
-from methods.method import Method
 from orchestrator.engine.chain import Chain, follow
 from orchestrator.engine.planning import PlanningBench
 from orchestrator.engine.request import Request, training_key
 from orchestrator.engine.setting import Setting
+from orchestrator.engine.search import Ground
 from orchestrator.engine.source import source_hash
-from orchestrator.spec.arms import Arm, arms
-from orchestrator.spec.models import Model, Spec
+from orchestrator.engine.trials import Trial, model_label, trials
+from orchestrator.spec.models import Spec
 from orchestrator.spec.problems import SpecError
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One method, sparsity and seed on one network."""
-
-    model: Model
-    arm: Arm
-    sparsity: Decimal
-    """0 for a method that has one trial whatever the sparsities."""
-    seed: int
-
-    @property
-    def id(self) -> str:
-        """Its name in the sweep's folder and in MLflow: network, method, sparsity in percent, seed."""
-        percent = f"{(self.sparsity * 100).normalize():f}"
-        parts = [
-            model_label(self.model),
-            self.arm.label,
-            *([f"s{percent}"] if self.sparsity else []),
-            f"seed{self.seed}",
-        ]
-        return "_".join(parts)
-
-    @property
-    def method(self) -> Method:
-        """The method, ready to find the ticket."""
-        return self.method_class(**self.arm.options)
-
-    @property
-    def method_class(self) -> type[Method]:
-        """The class of the method."""
-        return registry.get(self.arm.name)
-
-
-def model_label(model: Model) -> str:
-    """A network's name with its options, fit for a folder's name: resnet32-width2. Of a weights file the name
-    without its folder, so that a trial is called the same wherever the file lies."""
-    options = "".join(f"-{key}{value}" for key, value in model.options.items())
-    weights = f"-{Path(model.weights).stem}" if model.weights else ""
-    return re.sub(r"[^A-Za-z0-9._=-]+", "_", model.name + options + weights)
-
-
-def sparsities(spec: Spec, arm: Arm) -> list[Decimal]:
-    """The sparsities at which a method is tried: the spec's, unless it has one of its own. Raises SpecError where it
-    cannot tell."""
-    try:
-        return registry.get(arm.name)(**arm.options).sparsities(spec.sparsities)
-    except ValueError as error:
-        raise SpecError([f"{arm.label}: {error}"]) from error
-
-
-def trials(spec: Spec) -> list[Trial]:
-    """Every trial of a spec, in the order written: model, method, sparsity, seed."""
-    found = [
-        Trial(model, arm, sparsity, seed)
-        for model in spec.model
-        for arm in arms(spec)
-        for sparsity in sparsities(spec, arm)
-        for seed in spec.seeds
-    ]
-    repeated = [name for name, count in Counter(trial.id for trial in found).items() if count > 1]
-    if repeated:
-        raise SpecError([f"two trials would both be called {repeated[0]!r}; rename or remove one of the networks"])
-    return found
 
 
 @dataclass(frozen=True)
@@ -136,6 +67,19 @@ class Plan:
         """Trials with a result that stands: they need none of their stages any more, whether these still exist
         or were dropped (`jackpot gc`)."""
         self._has = has
+
+    def add(self, planned: Planned) -> None:
+        """Take one more trial in, behind the others: what a search decides on its way."""
+        for run in _runs(planned.chain.trainings):
+            steps = {request.until for request in planned.chain.trainings if request.run == run}
+            self.cuts[run] = sorted({*self.cuts.get(run, []), *steps})
+        owners = self.owners  # of what was known before, first
+        self.planned.append(planned)
+        self.by_id[planned.id] = planned
+        for request in planned.chain.requests:
+            self._users[request.key] += 1
+        for key in self.missing_of(planned, self._has):
+            owners.setdefault(key, planned.id)
 
     def given(self, done: Collection[str], has: Callable[[str], bool] = lambda key: False) -> Plan:
         """The same plan where these trials are done, and `has` says which stages exist."""
@@ -202,16 +146,22 @@ class Plan:
         epochs."""
         found: dict[str, tuple[Planned, Fraction]] = {}
         for planned in self.planned:
-            if planned.id in self.done:
-                continue
-            for run, (start, _) in _runs(planned.chain.trainings).items():
-                # to any end that is missing the run goes from the start, past every cut that is missing too
-                until = max((r.until for r in planned.chain.trainings if r.run == run and not has(r.key)), default=0)
-                for step in self.cuts[run]:
-                    key = training_key(run, step)
-                    if step <= until and not has(key):
-                        found.setdefault(key, (planned, Fraction(step - start, planned.per_epoch)))
-                    start = step
+            if planned.id not in self.done:
+                for key, epochs in self.missing_of(planned, has).items():
+                    found.setdefault(key, (planned, epochs))
+        return found
+
+    def missing_of(self, planned: Planned, has: Callable[[str], bool]) -> dict[str, Fraction]:
+        """Training stages that one trial would have to make: stage -> epochs."""
+        found: dict[str, Fraction] = {}
+        for run, (start, _) in _runs(planned.chain.trainings).items():
+            # to any end that is missing the run goes from the start, past every cut that is missing too
+            until = max((r.until for r in planned.chain.trainings if r.run == run and not has(r.key)), default=0)
+            for step in self.cuts[run]:
+                key = training_key(run, step)
+                if step <= until and not has(key):
+                    found[key] = Fraction(step - start, planned.per_epoch)
+                start = step
         return found
 
     def epochs_missing(self, has: Callable[[str], bool]) -> float:
@@ -266,7 +216,13 @@ def make_plan(spec: Spec) -> Plan:
     settings = {model_label(model): Setting(spec, model) for model in spec.model}
     planned: list[Planned] = []
     problems: dict[str, None] = {}
-    for trial in trials(spec):
+    known: dict[str, Trial] = {}
+    for trial in [*trials(spec), *_of_search(spec, settings)]:
+        if trial.id in known:  # a formula that `methods` name too
+            if known[trial.id] != trial:
+                problems[f"two trials would both be called {trial.id!r}; write one more option of the method out"] = None
+            continue
+        known[trial.id] = trial
         try:
             planned.append(plan_trial(settings[model_label(trial.model)], trial))
         except ValueError as error:
@@ -276,11 +232,21 @@ def make_plan(spec: Spec) -> Plan:
     return Plan(planned)
 
 
+def _of_search(spec: Spec, settings: dict[str, Setting]) -> list[Trial]:
+    """The trials of a spec's search that are known from the start. Raises SpecError."""
+    if spec.search is None:
+        return []
+    try:
+        return Ground(settings[model_label(spec.model[0])]).first_trials()
+    except ValueError as error:
+        raise SpecError([f"search: {error}"]) from error
+
+
 def plan_trial(setting: Setting, trial: Trial) -> Planned:
     """The chain of stages of one trial. Raises ValueError where its method refuses."""
     try:
         bench = PlanningBench(setting, trial.method_class, trial.seed, trial.sparsity)
-        chain = follow(bench, trial.method, trial.arm.check)
+        chain = follow(bench, trial.method, trial.arm.check, trial.tested)
     except ValueError:
         raise
     except Exception as error:  # whatever a plugin raises

@@ -25,7 +25,7 @@ from orchestrator.engine.setting import Setting
 from orchestrator.engine.source import source_hash
 from orchestrator.engine.train import learning_rate
 from orchestrator.spec.arms import expand
-from orchestrator.spec.models import Method as MethodEntry
+from orchestrator.spec.method import Method as MethodEntry
 from orchestrator.spec.problems import SpecError
 
 
@@ -194,10 +194,12 @@ class PlanningBench:
         self._ask(Request(key, "compute", keys, function=function, options=options, bench=self))
         return Stage(key)
 
-    def evaluate(self, weights: Stage) -> Stage:
-        """Accuracy and loss on the test and validation sets: asked for by the engine, once, at the end."""
-        key = digest({"kind": "evaluate", "setting": self.setting.key, "weights": weights.key})
-        self._ask(Request(key, "evaluate", (weights.key,), bench=self))
+    def evaluate(self, weights: Stage, tested: bool = True) -> Stage:
+        """Accuracy and loss on the test and validation sets: asked for by the engine, once, at the end. Not `tested`:
+        on the validation set alone, for what a search looks at on its way."""
+        named = {"kind": "evaluate", "setting": self.setting.key, "weights": weights.key}
+        key = digest(named if tested else named | {"tested": False})
+        self._ask(Request(key, "evaluate", (weights.key,), options={"tested": tested}, bench=self))
         return Stage(key)
 
     def latency(self, weights: Stage) -> Stage:

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.engine.decisions import Decisions
 from orchestrator.engine.files import Corrupt, read_sealed, replacing
 from orchestrator.engine.folder import FolderError, SweepFolder
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FINAL = ("done", "diverged")
-"""Results that stand."""
+FINAL = ("done", "diverged", "dropped")
+"""Results that stand. `dropped`: stopped at a cheap rung of a search's fidelity."""
 BAD = ("failed", "blocked")
 """Results of trials that the next run tries again."""
 METRICS = (
@@ -44,7 +45,11 @@ def planned_results(folder: SweepFolder) -> list[tuple[str, dict[str, Any] | Non
         plan = read_sealed(folder.path / "plan.json")
     except (FileNotFoundError, Corrupt, NotADirectoryError) as error:
         raise FolderError(f"{folder.path}: no sweep here ({error}); name the folder that `jackpot run` made") from error
-    rows = [(planned["trial"], folder.result(planned["trial"], planned["key"])) for planned in plan["planned"]]
+    known = {planned["trial"]: planned["key"] for planned in plan["planned"]}
+    if search := plan.get("search"):
+        decided = Decisions(folder.path, search["definition"]).all
+        known |= {each.trial: each.key for each in decided if each.place or each.number < search["trials"]}
+    rows = [(trial, folder.result(trial, key)) for trial, key in known.items()]
     return sorted(rows, key=lambda row: row[0])
 
 
@@ -80,6 +85,7 @@ def _row(trial: str, result: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "trial": trial,
         **{key: result[key] for key in ("status", "model", "method", "label", "arm", "check")},
+        "search": result.get("search"),
         "options": json.dumps(result["options"], sort_keys=True),
         **{key: result[key] for key in ("sparsity", "seed", "data", "key")},
         **{name: result["metrics"].get(name) for name in METRICS},

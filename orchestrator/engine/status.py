@@ -33,7 +33,7 @@ def status(folder: SweepFolder) -> dict[str, Any]:
         "driver": driver,
         "trials": len(rows),
         "counts": {
-            state: counts.get(state, 0) for state in ("done", "diverged", "running", "failed", "blocked", "left")
+            state: counts.get(state, 0) for state in ("done", "diverged", "running", "dropped", "failed", "blocked", "left")
         },
         "running": running,
         "bad": {trial: state for trial, state in states.items() if state in BAD},
@@ -51,7 +51,7 @@ def _details(result: dict[str, Any] | None) -> dict[str, Any]:
     """What a list of trials says of one beside its state."""
     if result is None:
         return {}
-    return {"accuracy/test": result["metrics"].get("accuracy/test"), "why": why(result)}
+    return {**{name: result["metrics"].get(name) for name in ("accuracy/test", "accuracy/val")}, "why": why(result)}
 
 
 def _is_running(events: list[dict[str, Any]], run: str) -> bool:

@@ -13,6 +13,7 @@ from methods.bench import Tensors
 from orchestrator.engine import latency, nets
 from orchestrator.engine.files import digest
 from orchestrator.engine.nets.fitted import fitted, structure_of
+from orchestrator.engine.nets.placing import placed
 from orchestrator.engine.seeds import generator
 from orchestrator.engine.setting import STAGE_VERSION, Setting
 
@@ -55,7 +56,7 @@ def measure_structure(setting: Setting, weights: Tensors, device: torch.device) 
         record: dict[str, Any] = {"batch": batch}
         try:
             dense, control = _net(setting, device), _net(setting, device)
-            net = _placed(fitted(_net(setting, device), weights), device) if own else None
+            net = placed(fitted(_net(setting, device), weights), device) if own else None
             record |= latency.measure(dense, control, net, images, setting.spec.latency.seconds)
         except RuntimeError as error:  # out of memory, or an operation this device does not have
             record["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -78,11 +79,7 @@ def latency_metrics(records: list[dict[str, Any]]) -> dict[str, float]:
 def _net(setting: Setting, device: torch.device) -> nn.Module:
     # the values are anyone's: latency is the structure's
     net = nets.build(setting.model, len(setting.data.classes), setting.data.shape, seed=0)
-    return _placed(net, device)
-
-
-def _placed(net: nn.Module, device: torch.device) -> nn.Module:
-    return net.to(device).to(memory_format=torch.channels_last)
+    return placed(net, device)
 
 
 def _said(record: dict[str, Any]) -> str:

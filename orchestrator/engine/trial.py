@@ -9,7 +9,7 @@ import platform
 import socket
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from orchestrator.engine.chain import Chain, follow
 from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.metrics import costs, measured
-from orchestrator.engine.plan import Trial, model_label, plan_trial
+from orchestrator.engine.plan import plan_trial
+from orchestrator.engine.trials import Trial, model_label
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.ticket import LoadedTicket, provenance, structure, write_ticket
 from orchestrator.engine.train import Diverged, weights_of
@@ -33,11 +34,17 @@ SCHEMA = 1
 
 
 def run_trial(
-    sweep: SweepFolder, setting: Setting, trial: Trial, plan_key: str, watch: Watch, attempt: int = 1
+    sweep: SweepFolder,
+    setting: Setting,
+    trial: Trial,
+    plan_key: str,
+    watch: Watch,
+    attempt: int = 1,
+    rungs: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Run a trial in the sweep's folder and write its result: done, diverged, failed or blocked. Returns the
-    result. Raises Stopped, leaving no result, where the watch stops it."""
-    result = blank_result(setting, trial, plan_key, attempt)
+    result. Raises Stopped, leaving no result, where the watch stops it. `rungs`: what it was worth on its way."""
+    result = blank_result(setting, trial, plan_key, attempt) | {"rungs": list(rungs)}
     bench = None
     try:
         bench = TrialBench(
@@ -48,7 +55,7 @@ def run_trial(
                 "the source of the method or network, the weights or the data changed after the sweep was planned; "
                 "run the same command again (from a new Python process)"
             )
-        chain = follow(bench, trial.method, trial.arm.check)
+        chain = follow(bench, trial.method, trial.arm.check, trial.tested)
         result |= measured(bench, trial, chain)
         _write_ticket(sweep.trial(trial.id) / "ticket.safetensors", bench, chain, result)
         result["status"] = "done"
@@ -129,6 +136,7 @@ def blank_result(setting: Setting, trial: Trial, plan_key: str, attempt: int) ->
         "label": trial.arm.label,
         "arm": trial.arm.unchecked,
         "check": trial.arm.check,
+        "search": trial.search,
         "options": trial.arm.options,
         "sparsity": float(trial.sparsity),
         "seed": trial.seed,

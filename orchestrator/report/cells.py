@@ -65,13 +65,18 @@ class Network:
         return self.cells.get((label, sparsity), Cell(()))
 
 
+def is_proposal(result: Result) -> bool:
+    """Whether a search of ratios proposed this trial. Its validation score steers the search; it has no test score."""
+    return result.get("search") is not None
+
+
 def networks(results: Iterable[Result]) -> list[Network]:
     """The networks of a sweep in the order of their results. Without the trials that a comparison of methods has no
-    place for, because they are to be worse: sanity checks, and networks pruned in the middle of training for their
-    plasticity."""
+    place for: a search's proposals, for they are not tested, and those that are to be worse, which are sanity checks
+    and networks pruned in the middle of training for their plasticity."""
     found: dict[str, dict[tuple[str, float], list[Result]]] = {}
     for result in results:
-        if result.get("check") or result["method"] == "plasticity":
+        if result.get("check") or result["method"] == "plasticity" or is_proposal(result):
             continue
         found.setdefault(result["model"], {}).setdefault((result["label"], result["sparsity"]), []).append(result)
     return [Network(model, {key: Cell(tuple(own)) for key, own in cells.items()}) for model, cells in found.items()]

@@ -114,4 +114,9 @@ def listed(items: Iterable[str]) -> str:
 
 def folded(summary: str, content: str) -> str:
     """Plain text behind a line to click."""
-    return f"<details><summary>{escape(summary)}</summary><pre>{escape(content)}</pre></details>"
+    return behind(summary, f"<pre>{escape(content)}</pre>")
+
+
+def behind(summary: str, piece: str) -> str:
+    """A piece of the page behind a line to click."""
+    return f"<details><summary>{escape(summary)}</summary>{piece}</details>"

@@ -11,10 +11,11 @@ from pathlib import Path
 from orchestrator.engine.files import write_text
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.results import planned_results, why
-from orchestrator.report import figures, html, plasticity, sanity
-from orchestrator.report.cells import Network, Result, accuracy, networks, removed
+from orchestrator.report import figures, html, plasticity, sanity, search, search_page
+from orchestrator.report.cells import Network, Result, accuracy, is_proposal, networks, removed
 from orchestrator.report.costs import cost_table, latency_table, structure_table
-from orchestrator.report.verdicts import Comparison, against_dense, comparisons, sentence
+from orchestrator.report.search import Searched
+from orchestrator.report.verdicts import against_dense, comparisons, row, sentence
 
 FILE = "report.html"
 PARETO = (("latency/ms/b1", "latency of one image, ms"), ("latency/ms/b64", "latency of 64 images, ms"))
@@ -30,6 +31,8 @@ class Sweep:
     results: list[Result] = field(repr=False)
     missing: list[str]
     """Planned trials without a result."""
+    searched: Searched | None = field(default=None, repr=False)
+    """What its search of ratios found."""
 
     @property
     def margin(self) -> float:
@@ -46,18 +49,21 @@ def read(folder: SweepFolder) -> Sweep:
         spec.read_text(encoding="utf-8") if spec.exists() else "",
         [result for _, result in rows if result is not None],
         [trial for trial, result in rows if result is None],
+        search.read(folder),
     )
 
 
 def write_report(folders: Sequence[SweepFolder], path: Path | None = None) -> Path:
-    """Write the page of one or several sweeps, whole or not at all; its path (default: in the first one's folder).
-    Raises FolderError where no sweep lies in a folder."""
+    """Write the page of one or several sweeps, whole or not at all; its path (default: in the first one's folder). A
+    search also gets a page of its own, in its sweep's folder. Raises FolderError where no sweep lies in a folder."""
     sweeps = [read(folder) for folder in folders]
     path = path or folders[0].path / FILE
     title = f"Jackpot: {', '.join(sweep.name for sweep in sweeps)}"
     body = [f"<h1>{html.text(title)}</h1>"]
     for sweep in sweeps:
         body += _sweep(sweep, headed=len(sweeps) > 1)
+        if sweep.searched:
+            search_page.write(sweep.searched)
     write_text(path, html.page(title, body))
     return path
 
@@ -66,12 +72,15 @@ def _sweep(sweep: Sweep, headed: bool) -> Iterator[str]:
     if headed:
         yield f"<h2>{html.text(sweep.name)}</h2>"
     yield from _asked(sweep)
+    if sweep.searched:
+        yield from search_page.section(sweep.searched)
     found = networks(sweep.results)
+    compared = [result for result in sweep.results if not is_proposal(result)]
     for network in found:
         yield from _network(network)
     yield from _sanity(sweep)
     yield from _plasticity(sweep)
-    yield from structure_table(sweep.results)
+    yield from structure_table(compared)
     for metric, title in PARETO:
         if figure := figures.against_metric(found, metric, title, front=True):
             yield f"<h3>Accuracy against {html.text(title)}</h3>"
@@ -80,7 +89,7 @@ def _sweep(sweep: Sweep, headed: bool) -> Iterator[str]:
         yield "<h3>Accuracy against what the ticket cost</h3>"
         yield html.plot(figure, "accuracy against the epochs of training of the whole chain")
     yield from cost_table(found)
-    yield from latency_table(sweep.results)
+    yield from latency_table(compared)
     yield from _failures(sweep)
 
 
@@ -127,7 +136,7 @@ def _verdicts(network: Network) -> Iterator[str]:
         return
     yield "<h3>Which is best</h3>"
     yield html.listed(f"{removed(sparsity)}: {sentence(pairs)}." for sparsity, pairs in by_sparsity.items())
-    rows = [_row(pair) for pairs in by_sparsity.values() for pair in pairs]
+    rows = [row(pair) for pairs in by_sparsity.values() for pair in pairs]
     head = ("the best", "minus", "", "difference, points", "p", "p by Holm", "")
     if rows:
         yield html.table(
@@ -135,19 +144,9 @@ def _verdicts(network: Network) -> Iterator[str]:
         )
     if dense := against_dense(network):
         yield html.table(
-            head, map(_row, dense), "What a ticket loses: the dense network minus it; Holm's correction over all rows",
+            head, map(row, dense), "What a ticket loses: the dense network minus it; Holm's correction over all rows",
             left=(1, 6),
         )  # fmt: skip
-
-
-def _row(pair: Comparison) -> list[str]:
-    found = pair.difference.estimate
-    amount = ""
-    if found is not None:
-        interval = "" if found.half_width is None else f" ± {found.half_width:.2f}"
-        amount = f"{found.mean:+.2f}{interval} ({found.seeds})"
-    p_values = [f"{p:.2g}" if p is not None else "" for p in (pair.difference.p, pair.adjusted)]
-    return [pair.better, pair.other, removed(pair.sparsity), amount, *p_values, pair.verdict]
 
 
 def _sanity(sweep: Sweep) -> Iterator[str]:
@@ -168,12 +167,15 @@ def _plasticity(sweep: Sweep) -> Iterator[str]:
 
 
 def _failures(sweep: Sweep) -> Iterator[str]:
-    bad = [result for result in sweep.results if result["status"] != "done"]
+    bad = [result for result in sweep.results if result["status"] not in ("done", "dropped")]
+    dropped = [result for result in sweep.results if result["status"] == "dropped"]
     collapsed = [result for result in sweep.results if result.get("collapsed")]
     if bad:
         yield "<h3>Trials without a ticket</h3>"
         rows = [(result["trial"], result["status"], why(result)) for result in bad]
         yield html.table(("trial", "status", "why"), rows, left=(1, 2))
+    if dropped:
+        yield f'<p class="note">The search stopped {len(dropped)} trials early, at a cheap rung: they did not fail.</p>'
     if collapsed:
         yield "<h3>Tickets with an emptied layer</h3>"
         emptied = [(result["trial"], ", ".join(result["collapsed"])) for result in collapsed]

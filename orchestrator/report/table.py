@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 
-from orchestrator.report import sanity
+from orchestrator.engine.folder import SweepFolder
+from orchestrator.report import sanity, search, search_verdicts
 from orchestrator.report.cells import Result, accuracy, networks, removed
 
 
@@ -28,9 +29,27 @@ def accuracy_tables(results: Iterable[Result]) -> list[tuple[str, Table]]:
 def sanity_table(results: Iterable[Result], margin: float) -> list[tuple[str, Table]]:
     """The sanity checks as a titled table; nothing where there are none."""
     rows = sanity.table(sanity.checked(results, margin))
+    table = _table(sanity.HEAD, rows, sanity.LEFT)
+    return [(f"sanity checks: equivalent within {margin:g} points fails", table)] if rows else []
+
+
+def search_tables(folder: SweepFolder) -> list[tuple[str, Table]]:
+    """The finalists of a sweep's search and the formulas as a titled table; nothing where there are none. Raises
+    FolderError where no sweep lies in the folder."""
+    searched = search.read(folder)
+    rows = search_verdicts.rows(searched) if searched else []
+    if not searched or not rows:
+        return []
+    head = search_verdicts.head(searched)
+    table = _table(head, rows, (head.index("verdict"),))
+    return [(f"{searched.network.model}: searched ratios against the formulas, on fresh seeds", table)]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int]) -> Table:
+    """A table whose first column and columns `left` hold words."""
     table = Table()
-    for i, name in enumerate(sanity.HEAD):
-        table.add_column(name, justify="left" if i in (0, *sanity.LEFT) else "right", overflow="fold")
+    for i, name in enumerate(head):
+        table.add_column(name, justify="left" if i in (0, *left) else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    return [(f"sanity checks: equivalent within {margin:g} points fails", table)] if rows else []
+    return table

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from orchestrator.report import sanity
+from orchestrator.report import sanity, search_verdicts
 from orchestrator.report.cells import Network, Result, accuracy, networks, removed
+from orchestrator.report.search import Searched
 from orchestrator.report.verdicts import comparisons, sentence
 
 _NOTE = "Test accuracy in %: mean ± half of the 95 % t interval over seeds (number of seeds)."
 _TESTS = "Verdicts: paired t tests over seeds, Holm's correction over all pairs of methods at a sparsity."
 
 
-def markdown(results: Sequence[Result], margin: float = sanity.MARGIN) -> str:
-    """A table for each network, and a line for each sparsity; the sanity checks, if there are any."""
+def markdown(results: Sequence[Result], margin: float = sanity.MARGIN, searched: Searched | None = None) -> str:
+    """A table for each network, and a line for each sparsity; the search and the sanity checks, if there are any."""
     parts = []
     for network in networks(results):
         rows = _rows(network, _plain)
@@ -21,6 +22,19 @@ def markdown(results: Sequence[Result], margin: float = sanity.MARGIN) -> str:
         said = [f"- {_plain(head)}: {_plain(text)}" for head, text in _verdicts(network)]
         parts.append("\n".join([f"### {_plain(network.model)}", "", *lines, "", _NOTE, *said]))
     parts += [_TESTS] if parts else []
+    if searched:
+        head, rows = (
+            search_verdicts.head(searched),
+            [[_plain(cell) for cell in row] for row in search_verdicts.rows(searched)],
+        )
+        head = [_plain(name or "sparsity") for name in head]
+        lines = (
+            [_line(head), _line(["---"] * len(head)), *map(_line, rows), "", f"{search_verdicts.CAPTION}."]
+            if rows
+            else []
+        )
+        said = [f"- {_plain(text)}" for text in search_verdicts.sentences(searched)]
+        parts.append("\n".join([f"### {_plain(searched.network.model)}: search of ratios", "", *lines, *said]))
     if checks := sanity.table(sanity.checked(results, margin)):
         head = [name or "sparsity" for name in sanity.HEAD]
         lines = [_line(head), _line(["---"] * len(head)), *(_line([_plain(cell) for cell in row]) for row in checks)]
@@ -28,15 +42,25 @@ def markdown(results: Sequence[Result], margin: float = sanity.MARGIN) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def latex(results: Sequence[Result], margin: float = sanity.MARGIN) -> str:
-    """A `tabular` of booktabs' rules for each network, its verdicts as comments; one of the sanity checks, if there are
-    any."""
+def latex(results: Sequence[Result], margin: float = sanity.MARGIN, searched: Searched | None = None) -> str:
+    """A `tabular` of booktabs' rules for each network, its verdicts as comments; one of the search and one of the
+    sanity checks, if there are any."""
     parts = []
     for network in networks(results):
         head, *rows = _rows(network, _escaped, "$\\pm$")
         lines = [f"% {_escaped(network.model)}. {_NOTE.replace('±', '+-')}", *_tabular(head, rows)]
         parts.append("\n".join([*lines, *(f"% {head}: {_one_line(text)}" for head, text in _verdicts(network))]))
     parts += [f"% {_TESTS}"] if parts else []
+    if searched:
+        head = [_escaped(name or "sparsity") for name in search_verdicts.head(searched)]
+        rows = [
+            [_escaped(cell).replace("+-", "$\\pm$") for cell in row] for row in search_verdicts.rows(searched, "+-")
+        ]
+        said = [f"% {_one_line(text)}" for text in search_verdicts.sentences(searched)]
+        caption = (
+            f"% {_escaped(searched.network.model)}: search of ratios. {search_verdicts.CAPTION.replace('±', '+-')}."
+        )
+        parts.append("\n".join([caption, *(_tabular(head, rows) if rows else []), *said]))
     if checks := sanity.table(sanity.checked(results, margin), "+-"):
         rows = [[_escaped(cell).replace("+-", "$\\pm$") for cell in row] for row in checks]
         head = [name or "sparsity" for name in sanity.HEAD]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from orchestrator.report.cells import Network
+from orchestrator.report.cells import Network, removed
 from orchestrator.report.statistics import LEVEL, Difference, holm, paired
 
 METRIC = "accuracy/test"
@@ -46,7 +46,7 @@ def comparisons(network: Network, sparsity: float) -> list[Comparison]:
         Comparison(better, other, sparsity, paired(values[better], values[other]))
         for better, other in combinations(ranked, 2)
     ]
-    return [pair for pair in _corrected(pairs) if pair.better == ranked[0]]
+    return [pair for pair in corrected(pairs) if pair.better == ranked[0]]
 
 
 def against_dense(network: Network) -> list[Comparison]:
@@ -62,14 +62,30 @@ def against_dense(network: Network) -> list[Comparison]:
         for sparsity in network.sparsities
         if sparsity > 0 and network.at(label, sparsity).values(METRIC)
     ]
-    return _corrected(pairs)
+    return corrected(pairs)
 
 
-def _corrected(pairs: list[Comparison]) -> list[Comparison]:
+def corrected(pairs: list[Comparison]) -> list[Comparison]:
+    """The comparisons of one family with Holm's p values over all of them."""
     tested = [i for i, pair in enumerate(pairs) if pair.difference.p is not None]
     adjusted = holm([p for pair in pairs if (p := pair.difference.p) is not None])
     by_place = dict(zip(tested, adjusted, strict=True))
     return [replace(pair, adjusted=by_place.get(i)) for i, pair in enumerate(pairs)]
+
+
+def row(pair: Comparison) -> list[str]:
+    """A comparison as texts: who, minus whom, the sparsity, the difference in points, p, p by Holm, the verdict."""
+    p_values = [f"{p:.2g}" if p is not None else "" for p in (pair.difference.p, pair.adjusted)]
+    return [pair.better, pair.other, removed(pair.sparsity), points(pair.difference), *p_values, pair.verdict]
+
+
+def points(difference: Difference, plus_minus: str = "±") -> str:
+    """A difference with its sign, the half-width of its interval and the seeds; nothing where there is none."""
+    found = difference.estimate
+    if found is None:
+        return ""
+    interval = "" if found.half_width is None else f" {plus_minus} {found.half_width:.2f}"
+    return f"{found.mean:+.2f}{interval} ({found.seeds})"
 
 
 def sentence(pairs: list[Comparison]) -> str:

@@ -14,7 +14,8 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.spec.messages import option_problems
-from orchestrator.spec.models import Method, Spec
+from orchestrator.spec.method import Method
+from orchestrator.spec.models import Spec
 from orchestrator.spec.problems import Path, Problem, SpecError, show_path
 
 MAX_GRID = 1_000

@@ -131,7 +131,8 @@ def _validate(loaded: Loaded) -> None:
     loaded.problems += _method_problems(raw, loaded.problems)
     wrong = {problem.path[0] for problem in loaded.problems if problem.path}
     right = {key: value for key, value in raw.items() if key in Spec.model_fields and key not in wrong}
-    spec = Spec.model_validate({**_FILLER, **right})
+    filler = {key: value for key, value in _FILLER.items() if key in wrong or key != "methods"}
+    spec = Spec.model_validate({**filler, **right})
     loaded.parts = {key: getattr(spec, key) for key in Spec.model_fields if key not in wrong}
     loaded.spec = None if loaded.problems else spec
 
@@ -143,7 +144,11 @@ def _method_problems(raw: dict[str, Any], problems: Sequence[Problem]) -> list[P
     wrong = [problem.path for problem in problems if problem.path[:1] == ("methods",)]
     if ("methods",) in wrong:
         return []
-    methods = {i: entry for i, entry in enumerate(raw["methods"]) if i not in {path[1] for path in wrong}}
+    if not raw.get("methods") and not raw.get("search"):
+        empty = "expected a list of at least 1, found an empty list"
+        return [Problem(("methods",), empty if "methods" in raw else "missing, e.g. `methods: [dense, random]`")]
+    entries = raw.get("methods", [])
+    methods = {i: entry for i, entry in enumerate(entries) if i not in {path[1] for path in wrong}}
     read = Spec.model_validate({**_FILLER, "methods": list(methods.values())}).methods if methods else []
     arms, faults = find_arms(dict(zip(methods, read, strict=True)))
     needy = next((arm.name for arm in arms if registry.get(arm.name).per_sparsity), None)

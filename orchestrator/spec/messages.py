@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import types
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from orchestrator.spec import models
+from orchestrator.spec import models, search
 from orchestrator.spec.data import DATA_SETS, data_set
 from orchestrator.spec.problems import Path, Problem, found, nearest
 
@@ -58,10 +59,23 @@ def section_at(path: Path, raw: Any) -> type[BaseModel] | None:
         return DATA_SETS.get(data_set(named if isinstance(named, dict) else {"name": named}) or "")
     section: Any = models.Spec
     for key in path:
-        section = section.model_fields[key].annotation if key in getattr(section, "model_fields", ()) else None
+        if isinstance(key, int):  # an entry of a list
+            section = _bare(next(iter(get_args(section)), None))
+        else:
+            section = _bare(section.model_fields[key].annotation) if key in getattr(section, "model_fields", ()) else None
     if isinstance(section, type) and issubclass(section, BaseModel):
         return section
     return None
+
+
+def _bare(annotation: Any) -> Any:
+    """An annotation without what pydantic reads beside it, and without its None."""
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        members = [each for each in get_args(annotation) if each is not type(None)]
+        return _bare(members[0]) if len(members) == 1 else annotation
+    return annotation
 
 
 def _problems(error: ValidationError, raw: Any, section: Callable[[Path], type[BaseModel] | None]) -> list[Problem]:
@@ -107,7 +121,8 @@ def _message(path: Path, details: list[ErrorDetails], section: type[BaseModel] |
         return _unknown_value(value, [word.strip("'") for word in re.split(r", | or ", context["expected"])])
     *most, last = dict.fromkeys(_expected(each) for each in details)
     expected = f"{', '.join(most)} or {last}" if most else last
-    if path[:1] == ("sparsities",) and kind == "less_than" and 2 <= value < 100:
+    removed = path[:1] == ("sparsities",) or path[:2] == ("search", "sparsity")
+    if removed and kind == "less_than" and 2 <= value < 100:
         return f"expected {expected}, {found(value)}; write {float(value) / 100:g} for {value} % removed"
     return f"expected {expected}, {found(value)}{_remedy(kind, value, len(details))}"
 
@@ -116,10 +131,11 @@ def _expected(detail: ErrorDetails) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in _BOUNDS:
         return _BOUNDS[kind](context)
-    if kind == "model_type" and context["class_name"] in ("Model", "Method"):
+    if kind == "model_type" and context["class_name"] in ("Model", "Method", "Chosen"):
         return "a name, or a mapping with a name and options"
     if kind == "model_type":
-        return f"a section with the keys {', '.join(getattr(models, context['class_name']).model_fields)}"
+        section = getattr(models, context["class_name"], None) or getattr(search, context["class_name"])
+        return f"a section with the keys {', '.join(section.model_fields)}"
     # what only a plugin's options can raise
     return _TYPES.get(kind) or re.sub(r"^\w+ should (be|have|match) ", "", detail["msg"])
 
@@ -150,7 +166,7 @@ def _unknown_key(key: str, section: type[BaseModel] | None) -> str:
 
 def _example(key: str, section: type[BaseModel] | None) -> str:
     field = section.model_fields.get(key) if section else None
-    if key == "name" and not field:  # of a network or a method, which take any key
+    if key == "name" and not (field and field.examples):  # of a network or a method, which take any key
         return "; a mapping here needs one"
     if field is None or not field.examples:
         return ""

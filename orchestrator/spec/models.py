@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from methods.step import Step
 from orchestrator.spec.data import Data
-from orchestrator.spec.section import Scalar, Section, Written
+from orchestrator.spec.method import Method
+from orchestrator.spec.search import Search
+from orchestrator.spec.section import Named, Scalar, Section, Sparsity, Written, as_list, each_once
 
 
 class Model(BaseModel):
@@ -57,11 +59,6 @@ class Schedule(Section):
             raise ValueError("`at` goes with `name: milestones`, and milestones need it, e.g. at: [80ep, 120ep]")
         return self
 
-
-CheckName = Literal[
-    "random_labels", "random_pixels", "half_data",
-    "rearrange", "shuffle_weights", "reinitialise", "same_ratio_random", "same_ratio_magnitude",
-]  # fmt: skip
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -117,27 +114,6 @@ class Recipe(Section):
         return self
 
 
-class Method(BaseModel):
-    """A ticket type by name; further keys are its options, and an option given as a list is a grid."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    __pydantic_extra__: dict[str, Scalar | list[Scalar] | dict[str, Any]] = {}
-
-    name: str = Field(min_length=1)
-    checks: Annotated[tuple[CheckName, ...], Written] = ()
-    """Sanity checks: the method is tried once more for each, with what the check destroys gone."""
-
-    @field_validator("checks")
-    @classmethod
-    def _no_repeats(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        return _each_once(values)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Options as written; a list holds the values of a grid."""
-        return dict(self.__pydantic_extra__ or {})
-
-
 class Resources(Section):
     """What one trial holds while it runs."""
 
@@ -175,7 +151,7 @@ class Latency(Section):
     @field_validator("batches")
     @classmethod
     def _no_repeats(cls, values: tuple[int, ...]) -> tuple[int, ...]:
-        return _each_once(values)
+        return each_once(values)
 
 
 class Sanity(Section):
@@ -196,51 +172,25 @@ class Tracking(Section):
     """The MLflow experiment that holds the sweep's runs."""
 
 
-Values = TypeVar("Values", list, tuple)
-
-
-def _each_once(values: Values) -> Values:
-    for i, value in enumerate(values):
-        if value in values[:i]:
-            shown = f"the network {value.name!r}" if isinstance(value, Model) else f"{value}"
-            raise ValueError(f"{shown} stands twice; remove one")
-    return values
-
-
-def _as_list(value: Any) -> Any:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _as_named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-def _as_decimal(value: Any) -> Any:
-    # through the shortest text of the float, so that 0.98 means exactly 98 / 100
-    return Decimal(str(value)) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-
-
-# 12 decimals: every such number survives the way through a file's float and back
-Sparsity = Annotated[Decimal, Field(gt=0, lt=1, decimal_places=12), BeforeValidator(_as_decimal)]
-Named = BeforeValidator(_as_named)
-
-
 class Spec(Section):
     """A whole sweep: methods x sparsities x seeds x models on one data set under one recipe."""
 
     name: str = Field(max_length=100, examples=["my-sweep"])
     """The sweep's name and its folder's."""
     data: Annotated[Data, Named] = Field(examples=["digits"])
-    model: Annotated[list[Annotated[Model, Named]], BeforeValidator(_as_list)] = Field(
+    model: Annotated[list[Annotated[Model, Named]], BeforeValidator(as_list)] = Field(
         min_length=1, examples=["resnet20"]
     )
     """One network or a list of them."""
     recipe: Recipe = Field(examples=[{"epochs": 160}])
-    methods: list[Annotated[Method, Named]] = Field(min_length=1, examples=[["dense", "random"]])
+    methods: list[Annotated[Method, Named]] = Field(default=[], examples=[["dense", "random"]])
+    """The ticket types to compare; may be left out where there is a `search`."""
     sparsities: list[Sparsity] = Field(default=[])
     """Fractions of the prunable weights to remove."""
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
     """One trial each; the same seeds for every method, so that differences are paired."""
+    search: Search | None = None
+    """A search for the best layer-wise ratio, beside the `methods`."""
     prunable: Prunable = Prunable()
     resources: Resources = Resources()
     concurrency: int | None = Field(default=None, ge=1)
@@ -272,4 +222,4 @@ class Spec(Section):
     @field_validator("model", "seeds", "sparsities")
     @classmethod
     def _no_repeats(cls, values: list) -> list:
-        return _each_once(values)
+        return each_once(values)

@@ -68,6 +68,22 @@ methods:                          # `jackpot methods` lists them, `jackpot metho
 sparsities: [0.9, 0.95, 0.98]     # fractions of the prunable weights to remove
 seeds: [0, 1, 2]                  # the same for every method, so that differences are paired
 
+# search:                         # for the layer-wise ratio under which a method's tickets are best
+#   method: hybrid                # or random, one_shot, lottery, lr_rewinding, fine_tune, filter_prune; with options
+#   sparsity: 0.95                # every proposal removes exactly this; or [0.9, 0.98]: one more coordinate
+#   objectives: [accuracy/val]    # one or two, e.g. also macs, sparsity/global, latency/ms/b1 (goal: max or min)
+#   space: polynomial             # or free, erk_power, stages, mixture; further keys are its options
+#   bounds: {"conv1": [0.1, 1]}   # least and greatest keep ratio of layers, by pattern of their names
+#   sampler: tpe                  # or nsga2, nsga3, gp, cmaes, qmc, random; further keys are Optuna's options of it
+#   trials: 60                    # proposals, warm starts included
+#   seed: 0                       # of the proposals' draws and trainings
+#   concurrency: 2                # proposals in flight
+#   max_hours: 8                  # none is made later
+#   warm_starts: [uniform, erk]   # tried first (default: all that the space can express); also a file of ratios, or
+                                  # the folder of a former sweep with a search
+#   fidelity: {rungs: [0ep, 5ep], reduction: 3}  # stop what is behind at these steps of the ticket's training
+#   finalists: {best: 1, seeds: [100, 101, 102, 103, 104]}  # trained again beside every formula, and tested
+
 resources:                        # of one trial
   cpu: 1
   gpu: 0                          # a fraction, such as 0.25, lets trials share a GPU

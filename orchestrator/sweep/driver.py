@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import tempfile
@@ -14,16 +15,25 @@ from typing import Any
 
 from rich.console import Console
 
+from orchestrator.engine.files import write_text
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import Plan, Planned
 from orchestrator.engine.results import BAD, FINAL
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import blank_result, write_result
+from orchestrator.engine.watch import turn_file
 from orchestrator.spec.models import Spec
 from orchestrator.sweep.outcome import resume_hint
 from orchestrator.sweep.progress import Progress
+from orchestrator.sweep.ratio_search import RatioSearch
 from orchestrator.sweep.schedule import Schedule
+from orchestrator.sweep.search_files import write_summary
 from orchestrator.sweep.session import ClusterError, interrupts, ray_session
+
+log = logging.getLogger(__name__)
+
+SUMMARY_SECONDS = 10.0
+"""How often the summary of a search that runs is brought up to date."""
 
 STOP_SECONDS = 3.5
 """How long workers get to keep their checkpoints before the driver leaves all the same."""
@@ -40,7 +50,15 @@ class Driver:
 
     leave: on Ctrl-C end the process with 130 where workers take longer than a few seconds to stop."""
 
-    def __init__(self, spec: Spec, folder: SweepFolder, plan: Plan, console: Console, leave: bool = False) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        folder: SweepFolder,
+        plan: Plan,
+        console: Console,
+        leave: bool = False,
+        search: RatioSearch | None = None,
+    ) -> None:
         self.spec, self.folder, self.plan = spec, folder, plan
         self.run_id = uuid.uuid4().hex
         self.failed = 0
@@ -50,12 +68,18 @@ class Driver:
         self._leaving: threading.Timer | None = None
         self._may_leave = leave
         self._storage = ""
+        self.search = search
+        self._turns = 0
+        self._summarised = 0.0
+        if search:
+            search.advance()
         self.schedule = Schedule(plan, folder.store.has)
-        self.progress = Progress(folder, plan, self.schedule, self.run_id, console)
+        undecided = (lambda: search.undecided) if search else (lambda: 0)
+        self.progress = Progress(folder, plan, self.schedule, self.run_id, console, undecided)
 
     def run(self, address: str | None, hours: float | None) -> None:
         """Run what is left. Returns when all of it has ended or the sweep was stopped."""
-        if not self.schedule.waiting:
+        if not self.schedule.waiting and (self.search is None or self.search.finished):
             return
         deadline = None
         if hours is not None:
@@ -72,7 +96,7 @@ class Driver:
     def _fit(self) -> None:
         from ray import tune  # Ray is loaded only where a sweep really runs
 
-        from orchestrator.sweep.search import Endings, PlannedSearch
+        from orchestrator.sweep.search import Endings, PlannedSearch, rung_scheduler
         from orchestrator.sweep.worker import Worker
 
         slots = self.slots()
@@ -85,8 +109,11 @@ class Driver:
             tuner = tune.Tuner(
                 tune.with_resources(worker, resources),
                 tune_config=tune.TuneConfig(
-                    search_alg=PlannedSearch(self.schedule, lambda p: {**self.plan.instructions(p), "slots": slots}),
-                    num_samples=len(self.schedule.waiting),
+                    search_alg=PlannedSearch(
+                        self.schedule, lambda p: {**self.plan.instructions(p), "slots": slots}, self._waits
+                    ),
+                    scheduler=rung_scheduler(self.spec.search) if self.search else None,
+                    num_samples=-1 if self.search else len(self.schedule.waiting),  # the searcher says when it is over
                     max_concurrent_trials=slots,
                     reuse_actors=True,
                 ),
@@ -94,7 +121,7 @@ class Driver:
                     name="sweep",
                     storage_path=storage,
                     verbose=0,
-                    callbacks=[Endings(self.ended, self.again, self.died)],
+                    callbacks=[Endings(self.ended, self.again, self.died, self.dropped)],
                     failure_config=tune.FailureConfig(max_failures=self.spec.failures.max_failures),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 ),
@@ -124,6 +151,8 @@ class Driver:
     def ended(self, trial: str, result: Mapping[str, Any]) -> None:
         """A trial has come to its end in its worker."""
         self.schedule.ended(trial)
+        if result["status"] not in ("stopped", "unwritable"):
+            self._decide(trial)
         if result["status"] == "unwritable":
             self._unwritable(result["error"])
         elif result["status"] == "broken":
@@ -144,11 +173,48 @@ class Driver:
             self.ended(trial, result)
             return
         self.schedule.ended(trial)
+        self._decide(trial)
         message = (
             f"its worker process died {times} times (killed, or out of memory); see `jackpot logs {trial}`, lower "
             "`concurrency` or the batch size, or raise `failures.max_failures`"
         )
         self._fail(trial, {"type": "WorkerDied", "message": message, "traceback": known}, self._broken_off(trial))
+
+    def dropped(self, trial: str) -> None:
+        """A trial was stopped at a cheap rung, because others are better there: that is its result."""
+        events = self.folder.events(trial)
+        last = max((i for i, event in enumerate(events) if "begin" in event), default=0)
+        rungs = [event["rung"] for event in events[last:] if "rung" in event]
+        self._write(trial, {"status": "dropped", "rungs": rungs})
+        self.schedule.ended(trial)
+        self._decide(trial)
+
+    # What a search decides as results come in
+
+    def _decide(self, trial: str) -> None:
+        """Let the search hear of a trial's end, and start what it decides on."""
+        if self.search is None:
+            return
+        try:
+            self.search.end(trial)
+            for planned in self.search.advance():
+                self.progress.add(planned)
+                self.schedule.add(planned, self.plan.segments(planned))
+            if time.monotonic() - self._summarised > SUMMARY_SECONDS:
+                write_summary(self.search)
+                self._summarised = time.monotonic()
+            self._turns += 1
+            write_text(turn_file(self.folder), f"{self._turns}\n")
+        except OSError as error:
+            self._unwritable(str(error))
+        except Exception as error:  # raised from here it would end Tune's loop; what has run is kept
+            log.exception("the search cannot go on")
+            self.stopped = self.stopped or f"the search cannot go on: {type(error).__name__}: {error}"
+            self.schedule.stop()
+
+    def _waits(self) -> int | None:
+        """While something is still to be decided on, how many trials have ended; else None."""
+        return None if self.search is None or self.search.finished else self._turns
 
     def _broken_off(self, trial: str) -> str | None:
         """The stage that a trial was making when its worker died, if nobody makes or has made it since."""

@@ -23,13 +23,15 @@ class Outcome:
     """Why the run ended early, if it did."""
     interrupted: bool = False
     """Whether that was on request, rather than for too many failures."""
+    undecided: int = 0
+    """Trials that a search has still to decide on."""
     tracking: str | None = None
     """What to do about tracking that lags behind, if it does."""
 
     @property
     def exit_code(self) -> int:
         """0 if every planned trial has a result that stands, 130 if stopped on request, else 1."""
-        if all(status in FINAL for status in self.statuses.values()):
+        if not self.undecided and all(status in FINAL for status in self.statuses.values()):
             return 0
         return 130 if self.interrupted else 1
 

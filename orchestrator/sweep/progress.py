@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.engine.folder import SweepFolder, parse_events
-from orchestrator.engine.plan import Plan, model_label
+from orchestrator.engine.plan import Plan, Planned
+from orchestrator.engine.trials import model_label
 from orchestrator.engine.results import BAD
 from orchestrator.sweep.schedule import Schedule
 
@@ -46,7 +48,17 @@ class Tail:
 class Progress:
     """Follows the events of the running trials and shows them: live on a terminal, else in plain lines."""
 
-    def __init__(self, folder: SweepFolder, plan: Plan, schedule: Schedule, run: str, console: Console) -> None:
+    def __init__(
+        self,
+        folder: SweepFolder,
+        plan: Plan,
+        schedule: Schedule,
+        run: str,
+        console: Console,
+        undecided: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """`undecided`: how many trials a search has still to decide on."""
+        self._undecided = undecided
         self._folder, self._plan, self._schedule, self._console = folder, plan, schedule, console
         self._left = {key: (p, float(epochs)) for key, (p, epochs) in plan.missing(folder.store.has).items()}
         self._to_train = sum(epochs for _, epochs in self._left.values())
@@ -70,6 +82,14 @@ class Progress:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def add(self, planned: Planned) -> None:
+        """Follow one more trial."""
+        for key, epochs in self._plan.missing_of(planned, self._folder.store.has).items():
+            if key not in self._left:
+                self._left[key] = (planned, float(epochs))
+                self._to_train += float(epochs)
+        self._tails = {**self._tails, planned.id: Tail(self._folder.trial(planned.id) / "events.jsonl", from_end=True)}
 
     def close(self) -> None:
         """Stop showing."""
@@ -131,16 +151,16 @@ class Progress:
         if not epochs:
             return None
         left = 0.0
-        for planned, amount in self._left.values():
+        for planned, amount in list(self._left.values()):
             spent, done = self._pace.get(model_label(planned.trial.model), (0.0, 0.0))
             left += amount * (spent / done if done else seconds / epochs)
         return left / max(1, len(self._schedule.running))
 
     def _count(self) -> str:
-        return f"[{self._finished_before + len(self._ended)}/{len(self._plan.planned)}]"
+        return f"[{self._finished_before + len(self._ended)}/{len(self._plan.planned) + self._undecided()}]"
 
     def _totals(self) -> str:
-        left = sum(epochs for _, epochs in self._left.values())
+        left = sum(epochs for _, epochs in list(self._left.values()))
         parts = [f"{self._count()} trials", f"epochs {self._to_train - left:.0f}/{self._to_train:.0f}"]
         bad = sum(status in BAD for status in self._ended.values())
         parts += [f"{bad} failed"] if bad else []

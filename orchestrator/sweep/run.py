@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,15 @@ from orchestrator.engine.files import write_sealed, write_text
 from orchestrator.engine.folder import FolderError, SweepFolder
 from orchestrator.engine.plan import Plan, make_plan
 from orchestrator.engine.results import FINAL, run_status, write_csv
+from orchestrator.engine.search import Ground
+from orchestrator.engine.setting import Setting
 from orchestrator.spec.loading import dump, load
 from orchestrator.spec.models import Spec
 from orchestrator.sweep.collect import collect
 from orchestrator.sweep.driver import Driver
 from orchestrator.sweep.outcome import Outcome, finished, resumed
+from orchestrator.sweep.ratio_search import RatioSearch
+from orchestrator.sweep.search_files import write_all
 
 
 def anchored(spec: Spec) -> Spec:
@@ -62,8 +67,13 @@ def run_sweep(
         write_text(folder.path / "spec.yaml", dump(spec))
         whole = resumed(folder, whole)
         plan = whole.only(only)
-        driver = Driver(spec, folder, plan, console, leave)
-        write_sealed(folder.path / "plan.json", {**whole.summary(folder.store.has), "run": driver.run_id})
+        began = time.monotonic()
+        search = None
+        if spec.search and only in (None, spec.search.method.name):
+            search = RatioSearch(spec, folder, plan, hours=lambda: (time.monotonic() - began) / 3600)
+        driver = Driver(spec, folder, plan, console, leave, search)
+        summary = {**whole.summary(folder.store.has), "run": driver.run_id, "search": _searched(spec)}
+        write_sealed(folder.path / "plan.json", summary)
         for note in load_data(spec.data).notes:
             driver.progress.say(f"note: {note}")
         if old := _replaced(folder, plan):
@@ -74,9 +84,12 @@ def run_sweep(
         try:
             driver.run(address, hours)
         finally:
+            if search:
+                write_all(search)
             found = finished(folder, plan)
             statuses = {planned.id: found.get(planned.id, "missing") for planned in plan.planned}
-            outcome = Outcome(folder.path, plan, statuses, driver.stopped, driver.interrupted)
+            undecided = search.undecided if search else 0
+            outcome = Outcome(folder.path, plan, statuses, driver.stopped, driver.interrupted, undecided=undecided)
             try:
                 write_csv(folder)
                 if not driver.interrupted:
@@ -87,6 +100,14 @@ def run_sweep(
         if spec.keep == "tickets" and outcome.exit_code == 0:
             collect(folder)
     return outcome
+
+
+def _searched(spec: Spec) -> dict[str, Any] | None:
+    """Which of the decisions in the folder are this spec's search's."""
+    if spec.search is None:
+        return None
+    definition = Ground(Setting(spec, spec.model[0])).definition
+    return {"definition": definition, "trials": spec.search.trials}
 
 
 def _report(folder: SweepFolder, report: Callable[[SweepFolder], object], driver: Driver) -> None:

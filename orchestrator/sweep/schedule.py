@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from orchestrator.engine.plan import Plan, Planned
 
@@ -21,8 +21,19 @@ class Schedule:
         self.waiting: dict[str, Planned] = {p.id: p for p in plan.planned if p.id not in plan.done}
         self.running: dict[str, Planned] = {}
         self._lock = threading.Lock()
+        self.stopped = False
         for trial in self.waiting:
             self._look(trial)
+
+    def add(self, planned: Planned, segments: Iterable[str]) -> None:
+        """Take in a trial that was decided on just now, before all that wait. `segments`: the stages that its trainings
+        are made of."""
+        with self._lock:
+            if self.stopped:
+                return
+            self._segments[planned.id] = list(segments)
+            self.waiting = {planned.id: planned, **self.waiting}
+            self._look(planned.id)
 
     def next(self) -> Planned | None:
         """Take the next trial to start, or None where none is left."""
@@ -68,4 +79,5 @@ class Schedule:
     def stop(self) -> None:
         """Hand out nothing more."""
         with self._lock:
+            self.stopped = True
             self.waiting.clear()

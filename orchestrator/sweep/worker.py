@@ -7,7 +7,6 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,17 @@ import torch
 from ray import tune
 
 from orchestrator.engine.folder import SweepFolder
-from orchestrator.engine.plan import Trial, trials
+from orchestrator.engine.trials import Trial
+from orchestrator.engine.rungs import measure_rung, rung_cuts
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import failure, run_trial
-from orchestrator.engine.watch import Stopped, Watch
+from orchestrator.engine.watch import Stopped, Watch, turn_file
 from orchestrator.spec.models import Spec
 
+log = logging.getLogger(__name__)
+
 STOP_CHECK_SECONDS = 0.5
+WAIT_SECONDS = 0.05
 
 
 class Worker(tune.Trainable):
@@ -35,20 +38,19 @@ class Worker(tune.Trainable):
         self.spec, self.run_id = spec, run
         self.sweep = SweepFolder(Path(folder))
         self.settings: dict[str, Setting] = {}
+        self.rungs: list[dict[str, Any]] = []
+        """What the trial was worth at the rungs that it has passed."""
         torch.set_num_threads(spec.resources.cpu)
-
-    @cached_property
-    def trials(self) -> dict[str, Trial]:
-        """The sweep's trials by id; looked up in a step, which tells the driver what is wrong."""
-        return {trial.id: trial for trial in trials(self.spec)}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial."""
-        self.config = new_config
+        self.config, self.rungs = new_config, []
         return True
 
     def step(self) -> dict[str, Any]:
-        """Run the trial to its end."""
+        """Run the trial to its end, or to its next rung; or wait until the search has heard of another trial."""
+        if "wait" in self.config:
+            return self._wait(self.config["wait"])
         try:
             with _log_to(self.sweep.trial(self.config["trial"]) / "log.txt"):
                 return {"done": True, **self._run(self.config)}
@@ -61,11 +63,21 @@ class Worker(tune.Trainable):
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()  # what an out-of-memory trial left must not sink the next
 
+    def _wait(self, turn: int) -> dict[str, Any]:
+        """Hold the slot until more than `turn` trials have ended: what comes next depends on them."""
+        while not self.sweep.stop_requested():
+            with contextlib.suppress(OSError, ValueError):  # not there yet
+                if int(turn_file(self.sweep).read_text()) > turn:
+                    break
+            time.sleep(WAIT_SECONDS)
+        return {"done": True, "status": "waited"}
+
     def _run(self, config: dict[str, Any]) -> dict[str, Any]:
-        trial = self.trials[config["trial"]]
+        trial = Trial.from_json(config["what"])
+        if not self.rungs:
+            begin = {"begin": config["key"], "pid": os.getpid(), "run": self.run_id, "slots": config["slots"]}
+            self.sweep.tell(trial.id, begin)
         begun = [event for event in self.sweep.events(trial.id) if event.get("begin") == config["key"]]
-        begin = {"begin": config["key"], "pid": os.getpid(), "run": self.run_id, "slots": config["slots"]}
-        self.sweep.tell(trial.id, begin)
         watch = Watch(
             trial=trial.id,
             run=self.run_id,
@@ -76,12 +88,38 @@ class Worker(tune.Trainable):
         )
         setting = self.settings.setdefault(trial.model.model_dump_json(), Setting(self.spec, trial.model))
         try:
-            result = run_trial(self.sweep, setting, trial, config["key"], watch, attempt=len(begun) + 1)
+            if (rung := self._rung(setting, trial, watch)) is not None:
+                return rung
+            result = run_trial(
+                self.sweep, setting, trial, config["key"], watch, attempt=len(begun), rungs=self.rungs
+            )
         except Stopped:
             self.sweep.tell(trial.id, {"end": "stopped"})
             return {"status": "stopped"}
         self.sweep.tell(trial.id, {"end": result["status"]})
         return {"status": result["status"], "failed_stage": result.get("failed_stage")}
+
+    def _rung(self, setting: Setting, trial: Trial, watch: Watch) -> dict[str, Any] | None:
+        """Bring a search's trial to its next rung and tell Tune's scheduler of it; None where it has none left, or where
+        what went wrong on the way there is the trial's result."""
+        fidelity = self.spec.search.fidelity if self.spec.search and trial.search is not None else None
+        if fidelity is None:
+            return None
+        try:
+            watch.cuts = rung_cuts(watch, setting, trial, fidelity.rungs)
+            if len(self.rungs) == len(fidelity.rungs):
+                return None
+            rung = measure_rung(self.sweep, setting, trial, watch, fidelity.rungs[len(self.rungs)])
+        except Stopped:
+            raise
+        except Exception:
+            log.exception("no rung is reached")
+            return None
+        self.sweep.tell(trial.id, {"rung": rung})
+        self.rungs.append(rung)
+        # ASHA counts by powers of its reduction
+        budget = fidelity.reduction ** (len(self.rungs) - 1)
+        return {"done": False, "status": "rung", "budget": budget, "rung_accuracy": rung["accuracy"]}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict | None:
         """Nothing: the stage store keeps what a trial has done."""

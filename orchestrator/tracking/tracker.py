@@ -88,9 +88,18 @@ class Tracker:
                 report.failed[trial] = reason(error)
         if status:
             self._window.set_status(status)
-        for name in ("spec.yaml", "results.csv", "report.html"):
-            if (self.folder / name).exists():
-                self._window.attach(self.folder / name)
+        ended = status not in (None, "RUNNING")
+        for path in self._files(ended):
+            self._window.attach(path)
+        if ended and (self.folder / "search" / "summary.json").exists():
+            self._window.record_search(self.folder / "search" / "summary.json")
+
+    def _files(self, ended: bool) -> list[Path]:
+        """The sweep's own files that are there. The study is a database, whole only once the sweep has ended."""
+        names = ["spec.yaml", "results.csv", "report.html", "search/search.html", "search/summary.json"]
+        named = [self.folder / name for name in [*names, *(["search/study.db"] if ended else [])]]
+        ratios = [path for path in sorted(self.folder.glob("ratios/**/*")) if not path.name.startswith(".")]
+        return [path for path in [*named, *ratios] if path.is_file()]
 
     def _settle(self, window: Window, trial: str, known: dict[str, list] | None, report: Report) -> None:
         path = self.folder / "trials" / trial / "result.json"

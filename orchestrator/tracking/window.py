@@ -10,9 +10,18 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from orchestrator.engine.files import file_digest
+from orchestrator.engine.files import digest, file_digest, read_sealed
 from orchestrator.tracking import client as clients
-from orchestrator.tracking.record import STATUSES, Result, milliseconds, params_of, points_of, tags_of
+from orchestrator.tracking.record import (
+    STATUSES,
+    Result,
+    key_of,
+    milliseconds,
+    params_of,
+    points_of,
+    search_points,
+    tags_of,
+)
 from orchestrator.tracking.where import TrackingError, artifact_root, own_database, reason
 
 _METRICS, _TAGS = 1000, 100  # MLflow's limits of one request; params and tags count apart
@@ -20,6 +29,9 @@ _PARENT = "mlflow.parentRunId"
 
 # On a trial's run: whose result it is being written from, and, set last, whose it holds in full.
 _WRITING, _RESULT = "jackpot.writing", "jackpot.result"
+
+_SEARCH = "jackpot.search"
+"""On the parent: the summary whose numbers it holds."""
 
 T = TypeVar("T")
 
@@ -164,12 +176,30 @@ class Window:
             shutil.copyfile(ticket, target)
 
     def attach(self, path: Path) -> None:
-        """Add a file of the sweep to the parent run, unless the parent has this very content."""
-        tag, content = f"jackpot.file.{path.name}", file_digest(path)
+        """Add a file of the sweep to the parent run, in the folder it has in the sweep's, unless the parent has this
+        very content."""
+        place = path.relative_to(self.folder)
+        tag, content = key_of(f"jackpot.file.{place.as_posix()}"), file_digest(path)
         if self.parent.data.tags.get(tag) != content:
-            self._store(lambda: self.client.log_artifact(self.parent.info.run_id, str(path)))
-            self.client.set_tag(self.parent.info.run_id, tag, content)
-            self.parent.data.tags[tag] = content
+            within = None if place.parent == Path() else place.parent.as_posix()
+            self._store(lambda: self.client.log_artifact(self.parent.info.run_id, str(path), within))
+            self._tag(tag, content)
+
+    def record_search(self, path: Path) -> None:
+        """Log what a search's summary says to the parent run, unless the parent has this very summary."""
+        from mlflow.entities import Metric
+
+        summary = read_sealed(path)
+        if self.parent.data.tags.get(_SEARCH) == digest(summary):
+            return
+        # the file's own time: a pass that was cut off before the tag writes the very same points again
+        points = search_points(summary, milliseconds(path.stat().st_mtime))
+        self.client.log_batch(self.parent.info.run_id, metrics=[Metric(*point) for point in points])
+        self._tag(_SEARCH, digest(summary))
+
+    def _tag(self, tag: str, content: str) -> None:
+        self.client.set_tag(self.parent.info.run_id, tag, content)
+        self.parent.data.tags[tag] = content
 
     def set_status(self, status: str) -> None:
         """Set the parent's status: RUNNING, FINISHED, FAILED or KILLED."""

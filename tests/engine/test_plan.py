@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.engine.plan import Trial, make_plan, plan_trial, trials
+from orchestrator.engine.plan import make_plan, plan_trial
+from orchestrator.engine.trials import Trial, trials
 from orchestrator.engine.setting import Setting
 from orchestrator.spec.models import Spec
 from orchestrator.spec.problems import SpecError

@@ -36,7 +36,7 @@ def test_the_table_has_a_row_for_every_planned_trial(
     lines = path.read_text().splitlines()
     assert len(lines) == 5
     assert lines[0] == (
-        "trial,status,model,method,label,arm,check,options,sparsity,seed,data,key,"
+        "trial,status,model,method,label,arm,check,search,options,sparsity,seed,data,key,"
         + ",".join(METRICS)
         + ",collapsed,error,"
         "blocked_by,started,ended,waited_seconds,host"

@@ -17,7 +17,7 @@ from methods.lottery import Lottery
 from methods.random import Random
 from methods.rewinding import FineTune, LrRewinding
 from methods.snip import Snip
-from orchestrator.spec.models import CheckName
+from orchestrator.spec.method import CheckName
 
 NET = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4, bias=False))
 LAYERS = (Layer("a", (600,)), Layer("b", (300,)), Layer("fc", (10, 10), True))

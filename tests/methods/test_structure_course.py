@@ -170,5 +170,7 @@ def test_the_fewest_units_that_reach(units: int) -> None:
     assert fewest(units, lambda number: False) == units
 
 
-def test_both_arms_have_the_same_options() -> None:
-    assert FilterPrune.Options is LayerPrune.Options
+def test_both_arms_have_the_same_options_but_for_the_channel_ratio() -> None:
+    filters, layers = FilterPrune.Options.model_fields, LayerPrune.Options.model_fields
+    assert filters.keys() - layers.keys() == {"ratio", "ratios"}
+    assert all(filters[name].default == field.default for name, field in layers.items())

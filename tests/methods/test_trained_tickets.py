@@ -84,7 +84,16 @@ def test_hybrid_keeps_the_largest_trained_weights_under_a_ratio() -> None:
     assert (ticket.weights.key, ticket.weights.step) == (DENSE, 0)
     smart = layer_counts("smart", LAYERS, Decimal("0.5"), residual=True)
     assert str(smart[0]) in _find(Hybrid())[1][-1]
-    assert _find(Hybrid(ratio="lamp"))[1][-1] == f"lamp_masks({DENSE}, {{'keep': 500}})"
+    assert _find(Hybrid(ratio="lamp"))[1][-1] == f"lamp_masks({DENSE}, dense, {{'keep': 500}})"
+
+
+def test_a_hybrid_ticket_under_the_magnitudes_ratio_is_global_magnitude_pruning() -> None:
+    ticket, asked = _find(Hybrid(ratio="magnitude"))
+    assert (ticket, asked) == _find(LrRewinding())
+    assert asked[-1] == f"magnitude_masks({DENSE}, dense, {{'keep': 500, 'dense': []}})"
+    random, asked = _find(Random(ratio="magnitude"))
+    assert asked == ["init", DENSE, ticket.masks.key, f"rearranged({ticket.masks.key}, {{}})"]
+    assert (random.weights.key, random.masks.key) == ("init", asked[-1])
 
 
 # LAMP
@@ -101,7 +110,7 @@ def test_lamp_scores_by_hand() -> None:
 
 def test_a_random_ticket_has_lamps_or_another_methods_counts_at_random_positions() -> None:
     lamp = _find(Random(ratio="lamp"))
-    assert lamp[1][-1] == f"rearranged(lamp_masks({DENSE}, {{'keep': 500}}), {{}})"
+    assert lamp[1][-1] == f"rearranged(lamp_masks({DENSE}, dense, {{'keep': 500}}), {{}})"
     assert lamp[0].weights.key == "init"
     lottery = _find(Lottery(fraction="0.4"))[0]
     for same_as in ({"name": "lottery", "fraction": "0.4"},):
@@ -178,3 +187,6 @@ def test_two_ways_to_say_a_ratio_are_one_too_many() -> None:
         Random(ratio="erk", ratios={"a": 1})
     with pytest.raises(pydantic.ValidationError, match="classifier_keep goes with a ratio that is a formula"):
         Hybrid(ratio="lamp", classifier_keep="0.5")
+    with pytest.raises(pydantic.ValidationError, match="classifier_keep goes with a ratio that is a formula"):
+        Random(ratio="magnitude", classifier_keep="0.5")
+    assert Hybrid(classifier_keep="0.5").options.ratio == "smart"

@@ -11,7 +11,7 @@ from pydantic import Field
 from methods import method, registry
 from methods.step import Step
 from orchestrator.spec import Arm, Spec, SpecError, arms, expand, load
-from orchestrator.spec.models import Method
+from orchestrator.spec.method import Method
 
 
 class Probe(method.Method):

@@ -18,7 +18,7 @@ BASE = {
 }
 RECIPE_KEYS = "epochs, batch, optimiser, lr, momentum, nesterov, weight_decay, label_smoothing, schedule, augmentation"
 TOP_KEYS = (
-    "name, data, model, recipe, methods, sparsities, seeds, prunable, resources, concurrency, failures, "
+    "name, data, model, recipe, methods, sparsities, seeds, search, prunable, resources, concurrency, failures, "
     "latency, sanity, tracking, storage, keep"
 )
 DATA = "digits, cifar10, cifar100, tiny_imagenet, imagenet, image_folder, fake, module:factory"

@@ -1,0 +1,142 @@
+"""Whether a searched ratio beats the formulas: in sentences, and as the table of the finalists and the formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.report.cells import Cell, accuracy, removed
+from orchestrator.report.search import Proposal, Searched, shown, title
+from orchestrator.report.verdicts import METRIC, Comparison, points
+
+CAPTION = (
+    "test accuracy in %: mean ± half of the 95 % t interval (seeds). The difference is paired over seeds; p by Holm's "
+    "correction over all pairs of a finalist and a formula. Validation scores steered the search: no result"
+)
+
+
+WINNER = "the winner, by mean validation accuracy on the finalists' seeds: "
+
+
+def told(pair: Comparison) -> str:
+    """The verdict on a finalist minus a formula, in a word or two."""
+    if pair.verdict != "differs" or pair.difference.estimate is None:
+        return pair.verdict
+    return "ahead" if pair.difference.estimate.mean > 0 else "behind"
+
+
+def sentences(searched: Searched | None) -> list[str]:
+    """What may be concluded, a sentence a finalist."""
+    if searched is None:
+        return []
+    if not searched.finalists:
+        return ["no finalists yet: whether a searched ratio beats the formulas cannot be said before they are tested"]
+    winner = searched.summary.get("winner")
+    ranked = sorted(searched.finalists, key=lambda label: label != winner)
+    several = len({searched.sparsity_of(label) for label in searched.finalists}) > 1
+    return [
+        f"{removed(searched.sparsity_of(label))}: {text}" if several else text
+        for label in ranked
+        for text in [WINNER * (label == winner) + _sentence(searched, label)]
+    ]
+
+
+def _sentence(searched: Searched, label: str) -> str:
+    name = f"searched ratio {searched.finalists[label]}{_itself(searched, label)}"
+    pair = searched.hardest(label)
+    if pair is None:
+        cell = searched.network.at(label, searched.sparsity_of(label))
+        if not cell.values(METRIC):
+            ended = ", ".join(f"{count} {status}" for status, count in cell.others.items())
+            return f"{name} has no test accuracy ({ended or 'its trials are missing; `jackpot run` goes on with them'})"
+        return f"{name}: no formula was tested on its seeds, nothing can be concluded"
+    found, formula = pair.difference.estimate, formula_of(searched, pair.other)
+    assert found is not None
+    if found.seeds == 1:
+        return f"{name} minus the best formula {formula}: {found.mean:+.2f} points; one seed: nothing can be concluded"
+    if found.half_width is None or pair.adjusted is None:
+        return f"{name} minus the best formula {formula}: {found.mean:+.2f} points, {pair.verdict}"
+    verb = {"ahead": "beats", "behind": "is behind"}.get(told(pair), "is not told apart from")
+    p = f"p by Holm {pair.adjusted:.2g}"
+    amount = f"{found.mean:+.2f} ± {found.half_width:.2f} points ({_seeds(searched, pair)}, {p})"
+    by = " by" if verb == "beats" else ":"
+    return f"{name} {verb} the best formula {formula}{by} {amount}{_untested(searched, pair)}"
+
+
+def _itself(searched: Searched, label: str) -> str:
+    """That a finalist's ratio is one of those the search began with, if it is."""
+    proposal = searched.proposal(searched.finalists[label])
+    began = proposal is not None and proposal["source"] != searched.summary["sampler"]["name"]
+    return f" (a warm start: {proposal['source']})" if proposal and began else ""
+
+
+def _untested(searched: Searched, pair: Comparison) -> str:
+    """The formulas that the best one was not chosen from, because they have no test accuracy."""
+    formulas = searched.summary["formulas"].items()
+    names = [name for name, label in formulas if not searched.tested(label, pair.sparsity)]
+    return f"; formulas without a test accuracy: {', '.join(names)}" if names else ""
+
+
+def _seeds(searched: Searched, pair: Comparison) -> str:
+    """How many seeds a comparison rests on, and of how many that the finalists and formulas have."""
+    labels = [*searched.finalists, *searched.summary["formulas"].values()]
+    cells: list[Cell] = [cell for (label, _), cell in searched.network.cells.items() if label in labels]
+    seeds = len({result["seed"] for cell in cells for result in cell.results})
+    used = pair.difference.estimate.seeds if pair.difference.estimate else 0
+    return f"{used} seeds" if used == seeds else f"{used} of {seeds} seeds"
+
+
+def formula_of(searched: Searched, label: str) -> str:
+    """The formula whose trials have a label."""
+    return next(name for name, own in searched.summary["formulas"].items() if own == label)
+
+
+def _others(searched: Searched) -> list[str]:
+    """The objectives beside accuracy, of which the tested trials have a value too."""
+    return [metric for metric in searched.metrics if not metric.startswith("accuracy/")]
+
+
+def head(searched: Searched) -> list[str]:
+    """The columns of `rows`: the result first, the score that steered the search last."""
+    others = [title(metric) for metric in _others(searched)]
+    steered = f"the search's {title(searched.metrics[0])}"
+    return ["ratio", "", "test accuracy, %", "minus the best formula, points", "p by Holm", "verdict", *others, steered]
+
+
+def rows(searched: Searched, plus_minus: str = "±") -> list[list[str]]:
+    """The finalists, best first, and the formulas at each of their sparsities, as texts under `head`."""
+    by_sparsity: dict[float, list[str]] = {}
+    for label in searched.finalists:
+        by_sparsity.setdefault(searched.sparsity_of(label), []).append(label)
+    made = []
+    for sparsity, finalists in by_sparsity.items():
+        best = set()
+        for label in finalists:
+            number, pair = searched.finalists[label], searched.hardest(label)
+            own = [p for p in searched.scored if p["number"] == number]
+            row = _row(searched, label, sparsity, _judged(pair, plus_minus), own, plus_minus)
+            made.append([f"searched ratio {number} ({label})", *row])
+            best |= {pair.other} if pair else set()
+        for name, label in searched.summary["formulas"].items():
+            own = [p for p in searched.scored if p["source"] == name and p["sparsity"] == sparsity]
+            judged = ["", "", "the best formula" if label in best else ""]
+            made.append([f"{name} ({label})", *_row(searched, label, sparsity, judged, own, plus_minus)])
+    return made
+
+
+def _judged(pair: Comparison | None, plus_minus: str) -> list[str]:
+    if pair is None:
+        return ["", "", ""]
+    p = "" if pair.adjusted is None else f"{pair.adjusted:.2g}"
+    return [points(pair.difference, plus_minus), p, told(pair)]
+
+
+def _row(
+    searched: Searched, label: str, sparsity: float, judged: list[str], own: Sequence[Proposal], plus_minus: str
+) -> list[str]:
+    cell = searched.network.at(label, sparsity)
+    others = [(metric, cell.estimate(metric)) for metric in _others(searched)]
+    return [
+        removed(sparsity), accuracy(cell, plus_minus), *judged,
+        *(shown(metric, found.mean) if found else "" for metric, found in others),
+        shown(searched.metrics[0], own[0]["values"][0]) if own else "",
+    ]  # fmt: skip

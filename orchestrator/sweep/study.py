@@ -1,0 +1,232 @@
+"""The Optuna study of a search: what the sampler is told, and what it proposes.
+
+It is made anew from the results on disk whenever a search goes on, so it keeps no state of its own: each proposal's
+sampler is a fresh one, seeded by the search's seed and the proposal's number, and what it notes of trials and study is
+part of the recorded proposal."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.engine.seeds import derive
+from orchestrator.spec.problems import nearest
+from orchestrator.spec.search import Chosen
+
+if TYPE_CHECKING:
+    import optuna
+
+SAMPLERS = {
+    "tpe": "TPESampler",
+    "nsga2": "NSGAIISampler",
+    "nsga3": "NSGAIIISampler",
+    "gp": "GPSampler",
+    "cmaes": "CmaEsSampler",
+    "qmc": "QMCSampler",
+    "random": "RandomSampler",
+}
+TRIED = 12
+"""Proposals that show whether a sampler works: a few more than most draw at random first."""
+NOT_OF_USE = ("GridSampler", "BruteForceSampler", "PartialFixedSampler", "BaseSampler", "BaseGASampler")
+"""Of Optuna's, those that want a grid or another sampler."""
+ONE_OBJECTIVE = ("CmaEsSampler",)
+ONE_SEQUENCE = ("QMCSampler",)
+"""Whose draws are one sequence from one seed; the study holds the place in it."""
+WHOLE_HISTORY = ("NSGAIISampler", "NSGAIIISampler", "CmaEsSampler", "QMCSampler")
+"""Whose generations or sequence need every trial."""
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "TPESampler": {"multivariate": True},  # ratios of layers depend on each other
+}
+
+MOST, BEST, STEP = 1000, 100, 100
+"""From proposal number MOST on, every STEP proposals the study begins anew with the BEST best and the latest results, so
+that it never holds more than MOST: TPE's time for a proposal grows with what it is told."""
+
+
+class SamplerError(ValueError):
+    """A sampler that cannot be used; the message says why and what would work."""
+
+
+def sampler_class(chosen: Chosen, objectives: int) -> Any:
+    """Optuna's class of that name. Raises SamplerError for an unknown name, wrong options, or one that cannot do so many
+    objectives."""
+    import optuna
+
+    there = [n for n in optuna.samplers.__all__ if n.endswith("Sampler") and n not in NOT_OF_USE]
+    name = SAMPLERS.get(chosen.name, chosen.name)
+    if name in NOT_OF_USE:
+        raise SamplerError(f"{name} does not search continuous coordinates; known: {', '.join([*SAMPLERS, *there])}")
+    if name not in there:
+        raise SamplerError(
+            f"unknown sampler {chosen.name!r}{nearest(chosen.name, [*SAMPLERS, *there])} known: "
+            f"{', '.join([*SAMPLERS, *there])}"
+        )
+    if objectives > 1 and name in ONE_OBJECTIVE:
+        raise SamplerError(f"{chosen.name} cannot do two objectives; choose tpe, nsga2, nsga3, gp, qmc or random")
+    made = getattr(optuna.samplers, name)
+    known = [each for each in inspect.signature(made).parameters if each not in ("self", "seed", "constraints_func")]
+    if unknown := [key for key in chosen.options if key not in known]:
+        raise SamplerError(f"{unknown[0]}: {chosen.name} has no such option{nearest(unknown[0], known)} known: "
+                           f"{', '.join(known)}")  # fmt: skip
+    _try(made, chosen, objectives)
+    return made
+
+
+def _try(made: Any, chosen: Chosen, objectives: int) -> None:
+    """Let a sampler propose a few times. Raises SamplerError where it cannot."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(directions=["maximize"] * objectives)
+    space = {name: optuna.distributions.FloatDistribution(0, 1) for name in ("a", "b")}
+    try:
+        for number in range(TRIED):
+            study.sampler = _make(made, chosen, number)
+            trial = study.ask(space)
+            study.tell(trial, [trial.params["a"], trial.params["b"]][:objectives])
+    except Exception as error:  # whatever Optuna raises for a value, or for a package that is not installed
+        raise SamplerError(f"{chosen.name}: {' '.join(str(error).split())}; mend its options, or choose tpe") from error
+
+
+def _make(made: Any, chosen: Chosen, seed: int) -> Any:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # experimental, or deprecated: the user's choice
+        return made(**{**DEFAULTS.get(made.__name__, {}), **chosen.options, "seed": seed})
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a proposal ended: values, or none for one that failed; what it was at the rungs, if it was stopped at one."""
+
+    values: tuple[float, ...] | None
+    rungs: tuple[float, ...] = ()
+
+
+class Study:
+    """Proposals by number. Coordinates are uniform ranges; `ups`: of each objective, whether more is better."""
+
+    def __init__(
+        self, coordinates: Mapping[str, tuple[float, float]], ups: Sequence[bool], sampler: Chosen, seed: int
+    ) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._space = {
+            name: optuna.distributions.FloatDistribution(low, high) for name, (low, high) in coordinates.items()
+        }
+        self._ups, self._sampler, self._seed = list(ups), sampler, seed
+        self._class = sampler_class(sampler, len(self._ups))
+        self._running: dict[int, tuple[dict[str, float], dict[str, Any]]] = {}
+        self._told: dict[int, tuple[dict[str, float], Told, dict[str, Any]]] = {}
+        self._study, self._at, self._attrs = self._new(), dict[int, int](), dict[str, Any]()
+
+    @property
+    def told(self) -> int:
+        """How many results the study has been told of."""
+        return len(self._told)
+
+    def begin(
+        self, number: int, point: Mapping[str, float], attrs: Mapping[str, Any], study_attrs: Mapping[str, Any]
+    ) -> None:
+        """Take in a proposal that was made before, or that is no sampler's."""
+        self._shorten(number)
+        for name, value in study_attrs.items():
+            self._study._storage.set_study_system_attr(self._study._study_id, name, value)
+        self._attrs |= study_attrs
+        self._running[number] = (dict(point), dict(attrs))
+        self._add(self._study, number, *self._running[number])
+
+    def ask(self, number: int, draw: int = 0) -> tuple[dict[str, float], dict[str, Any], dict[str, Any]]:
+        """A proposal: its coordinates, and what the sampler notes of it and, new, of the study. Another `draw` takes the
+        place of the one before."""
+        if draw:
+            self._running.pop(number)
+            self._end(self._study, self._at[number], Told(None))
+        else:
+            self._shorten(number)
+        seed = self._seed if self._class.__name__ in ONE_SEQUENCE else derive(self._seed, "proposal", number, draw)
+        self._study.sampler = _make(self._class, self._sampler, seed % 2**32)
+        trial = self._study.ask(self._space)
+        storage = self._study._storage
+        attrs = storage.get_trial(trial._trial_id).system_attrs
+        after = storage.get_study_system_attrs(self._study._study_id)
+        noted = {name: value for name, value in after.items() if self._attrs.get(name) != value}
+        self._attrs |= noted
+        self._running[number] = (dict(trial.params), attrs)
+        self._at[number] = trial.number
+        return dict(trial.params), attrs, noted
+
+    def tell(self, number: int, told: Told, point: Mapping[str, float] | None = None) -> None:
+        """How a proposal ended. `point`: of one that was never begun, because it was not known."""
+        if number not in self._running:
+            if point is None:
+                return
+            self.begin(number, point, {}, {})
+        known, attrs = self._running.pop(number)
+        self._told[number] = (known, told, attrs)
+        self._end(self._study, self._at[number], told)
+
+    def _new(self) -> optuna.Study:
+        import optuna
+
+        directions = ["maximize" if up else "minimize" for up in self._ups]
+        return optuna.create_study(directions=directions, sampler=optuna.samplers.RandomSampler(seed=0))
+
+    def _add(self, study: optuna.Study, number: int, point: dict[str, float], attrs: dict[str, Any]) -> None:
+        import optuna
+
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=optuna.trial.TrialState.RUNNING,
+                params=point,
+                distributions=self._space,
+                system_attrs=attrs,
+                user_attrs={"proposal": number},
+            )
+        )
+        self._at[number] = len(study.get_trials(deepcopy=False)) - 1
+
+    def _end(self, study: optuna.Study, at: int, told: Told) -> None:
+        """A failed one teaches nothing; one that was stopped at a rung what it was there, where there is one objective:
+        with two Optuna takes no such trial."""
+        from optuna.trial import TrialState
+
+        trial_id = study.get_trials(deepcopy=False)[at]._trial_id
+        if told.values is not None and all(map(math.isfinite, told.values)):
+            study.tell(at, list(told.values))
+        elif told.rungs and len(self._ups) == 1:
+            for step, value in enumerate(told.rungs):
+                study._storage.set_trial_intermediate_value(trial_id, step, value)
+            study.tell(at, state=TrialState.PRUNED)
+        else:
+            study.tell(at, state=TrialState.FAIL)
+
+    def _shorten(self, number: int) -> None:
+        """Begin a study of the best and the latest results, where there are too many. Which they are depends on the
+        proposal's number alone."""
+        if self._class.__name__ in WHOLE_HISTORY or number < MOST or number % STEP:
+            return
+        self._study, self._at = self._new(), {}
+        for each in self._kept():
+            point, told, attrs = self._told[each]
+            self._add(self._study, each, point, attrs)
+            self._end(self._study, self._at[each], told)
+        for each, (point, attrs) in self._running.items():
+            self._add(self._study, each, point, attrs)
+
+    def _kept(self) -> list[int]:
+        """The best by the first objective and the latest, in their order."""
+        good = [n for n, (_, told, _) in self._told.items() if told.values is not None]
+        best = sorted(good, key=lambda n: -self._signed(n))[:BEST]
+        latest = sorted(self._told)[-(MOST - BEST - STEP) :]
+        return sorted({*best, *latest})
+
+    def _signed(self, number: int) -> float:
+        values = self._told[number][1].values
+        assert values is not None
+        return values[0] if self._ups[0] else -values[0]
