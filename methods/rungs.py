@@ -14,8 +14,8 @@ BATCH, BATCHES = 256, 8
 
 def validation_accuracy(bench: Workbench, weights: Tensors, masks: Tensors, recalibrate: bool) -> Tensors:
     """Fraction of the validation images that the network of these weights, masked, gets right: {"accuracy": scalar}.
-    `recalibrate`: measure batch norm's averages anew first, on training images as they are in training, because those of
-    the dense network say nothing of a pruned one (Li et al., EagleEye, ECCV 2020)."""
+    `recalibrate`: measure batch norm's averages anew first, on training images as they are in training, because those
+    of the dense network say nothing of a pruned one (Li et al., EagleEye, ECCV 2020)."""
     masked = dict(weights)
     for layer in bench.layers:
         if layer.name in masks and layer.parameter in masked:

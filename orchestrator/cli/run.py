@@ -41,10 +41,13 @@ def _dry_run(spec: object, out: str | None, only: str | None, json: bool) -> Non
     from orchestrator.engine.plan import make_plan
     from orchestrator.spec.models import Spec
     from orchestrator.sweep.outcome import resumed
+    from orchestrator.sweep.ratio_search import RatioSearch
 
     assert isinstance(spec, Spec)
     folder = folder_for(spec, out)
-    summary = resumed(folder, make_plan(spec)).only(only).summary(folder.store.has)
+    plan = resumed(folder, make_plan(spec)).only(only)
+    search = RatioSearch(spec, folder, plan) if spec.search and only in (None, spec.search.method.name) else None
+    summary = plan.summary(folder.store.has) | ({"search": search.forecast()} if search else {})
     if json:
         print_json(summary)
         return
@@ -58,6 +61,12 @@ def _dry_run(spec: object, out: str | None, only: str | None, json: bool) -> Non
         f"{'at most ' if summary['at_most'] else ''}{summary['epochs_requested']:g} epochs requested, "
         f"{summary['epochs_distinct']:g} distinct, {summary['epochs_to_train']:g} left to train"
     )
+    if search:
+        said = summary["search"]
+        print(
+            f"search: {said['proposals']} proposals and {said['finalists']} trials of finalists, each of "
+            f"{said['epochs_each']:g} epochs, are decided on as results come in: at most {said['epochs']:g} epochs more"
+        )
 
 
 def _run(spec: object, out: str | None, only: str | None, hours: float | None, address: str | None) -> None:

@@ -10,9 +10,9 @@ from methods.layers import prunable_layers
 from orchestrator.engine.data import DataError, DataSet, load_data
 from orchestrator.engine.nets import ModelError, check_model, fault_on_one_image, skeleton
 from orchestrator.engine.plan import plan_trial
-from orchestrator.engine.trials import Trial, model_label, sparsities
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.train import steps_per_epoch
+from orchestrator.engine.trials import Trial, model_label, sparsities
 from orchestrator.spec.arms import expand
 from orchestrator.spec.loading import Loaded
 from orchestrator.spec.models import Model, Recipe, Spec

@@ -15,12 +15,11 @@ from orchestrator.engine.bench import TrialBench
 from orchestrator.engine.chain import Chain
 from orchestrator.engine.macs import sparse_macs
 from orchestrator.engine.nets.fitted import fitted
-from orchestrator.engine.trials import Trial
 from orchestrator.engine.request import training_key
 from orchestrator.engine.sizes import ticket_sizes
 from orchestrator.engine.structures import latency_metrics
 from orchestrator.engine.train import weights_of
-
+from orchestrator.engine.trials import Trial
 
 SPLITS = (("test", "test"), ("validation", "val"))
 """Set of images -> how metrics call it."""

@@ -13,8 +13,8 @@ from typing import Any
 from orchestrator.engine.chain import Chain, follow
 from orchestrator.engine.planning import PlanningBench
 from orchestrator.engine.request import Request, training_key
-from orchestrator.engine.setting import Setting
 from orchestrator.engine.search import Ground
+from orchestrator.engine.setting import Setting
 from orchestrator.engine.source import source_hash
 from orchestrator.engine.trials import Trial, model_label, trials
 from orchestrator.spec.models import Spec
@@ -126,6 +126,14 @@ class Plan:
                     start = step
         return pieces
 
+    def lengths(self, planned: Planned) -> dict[str, Fraction]:
+        """The trainings of a trial that need not be in the plan: stage -> epochs from the run's start, of the last end
+        of each run alone."""
+        return {
+            training_key(run, until): Fraction(until - start, planned.per_epoch)
+            for run, (start, until) in _runs(planned.chain.trainings).items()
+        }
+
     @property
     def stages(self) -> int:
         """Distinct stages of all trials."""
@@ -220,7 +228,9 @@ def make_plan(spec: Spec) -> Plan:
     for trial in [*trials(spec), *_of_search(spec, settings)]:
         if trial.id in known:  # a formula that `methods` name too
             if known[trial.id] != trial:
-                problems[f"two trials would both be called {trial.id!r}; write one more option of the method out"] = None
+                problems[f"two trials would both be called {trial.id!r}; write one more option of the method out"] = (
+                    None
+                )
             continue
         known[trial.id] = trial
         try:

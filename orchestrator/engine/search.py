@@ -18,6 +18,7 @@ from methods.ratios import RATIOS, given_counts, layer_counts
 from orchestrator.engine.files import digest
 from orchestrator.engine.planning import PlanningBench
 from orchestrator.engine.setting import Setting
+from orchestrator.engine.source import source_hash
 from orchestrator.engine.trials import Trial
 from orchestrator.spec.arms import Arm, expand
 from orchestrator.spec.method import Method as MethodEntry
@@ -53,7 +54,8 @@ class Ground:
         trials, other finalists, more time: the same search goes on."""
         said = self.search.model_dump(mode="json", exclude={"trials", "finalists", "max_hours", "warm_starts"})
         started = [[start.source, dict(start.options), str(start.sparsity)] for start in self.warm_starts]
-        return digest([said, started, self.setting.key, self.setting.recipe, self.setting.latency])
+        source = source_hash(self.method.__module__)
+        return digest([said, started, source, self.setting.key, self.setting.recipe, self.setting.latency])
 
     @cached_property
     def method(self) -> type[Method]:
@@ -128,7 +130,9 @@ class Ground:
             low, high = self.bounds(self.kept(sparsity))
             for layer, count, least, most in zip(self.layers, counts, low, high, strict=True):
                 if not least - 1 <= count <= most:
-                    raise Inexpressible(f"it keeps {count} weights of {layer.name}, and the bounds say {least} to {most}")
+                    raise Inexpressible(
+                        f"it keeps {count} weights of {layer.name}, and the bounds say {least} to {most}"
+                    )
         return found | ({"sparsity": float(sparsity)} if len(self.search.sparsity) == 2 else {})
 
     # Warm starts
@@ -140,8 +144,8 @@ class Ground:
         named = self.search.warm_starts
         if named is not None and (left_out := [name for name in self.profiles if name not in named]):
             raise ValueError(
-                f"the space {self.search.space.name} is made from {left_out[0]}, which is not among the warm_starts; add "
-                "it there, or leave it out of the space's `of`"
+                f"the space {self.search.space.name} is made from {left_out[0]}, which is not among the warm_starts; "
+                "add it there, or leave it out of the space's `of`"
             )
         found = []
         for sparsity in self.search.sparsity:
@@ -181,8 +185,8 @@ class Ground:
         if source in OF_THE_NETWORK:
             if self.exact and space.name != "free" and source not in space.needs:
                 raise Inexpressible(
-                    f"is said by the trained network, which the space {space.name} does not follow; the spaces free and "
-                    f"mixture do (of: [..., {source}])"
+                    f"is said by the trained network, which the space {space.name} does not follow; the spaces free "
+                    f"and mixture do (of: [..., {source}])"
                 )
         elif source in RATIOS:
             self.point(space, self.formula(source, sparsity), sparsity)

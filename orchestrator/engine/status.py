@@ -33,7 +33,8 @@ def status(folder: SweepFolder) -> dict[str, Any]:
         "driver": driver,
         "trials": len(rows),
         "counts": {
-            state: counts.get(state, 0) for state in ("done", "diverged", "running", "dropped", "failed", "blocked", "left")
+            state: counts.get(state, 0)
+            for state in ("done", "diverged", "running", "dropped", "failed", "blocked", "left")
         },
         "running": running,
         "bad": {trial: state for trial, state in states.items() if state in BAD},

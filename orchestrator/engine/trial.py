@@ -21,10 +21,10 @@ from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.metrics import costs, measured
 from orchestrator.engine.plan import plan_trial
-from orchestrator.engine.trials import Trial, model_label
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.ticket import LoadedTicket, provenance, structure, write_ticket
 from orchestrator.engine.train import Diverged, weights_of
+from orchestrator.engine.trials import Trial, model_label
 from orchestrator.engine.watch import Blocked, Stopped, Watch
 
 log = logging.getLogger(__name__)

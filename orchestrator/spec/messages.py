@@ -62,7 +62,9 @@ def section_at(path: Path, raw: Any) -> type[BaseModel] | None:
         if isinstance(key, int):  # an entry of a list
             section = _bare(next(iter(get_args(section)), None))
         else:
-            section = _bare(section.model_fields[key].annotation) if key in getattr(section, "model_fields", ()) else None
+            section = (
+                _bare(section.model_fields[key].annotation) if key in getattr(section, "model_fields", ()) else None
+            )
     if isinstance(section, type) and issubclass(section, BaseModel):
         return section
     return None

@@ -58,7 +58,7 @@ class Chosen(BaseModel):
     """Something by name; further keys are its options."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    __pydantic_extra__: dict[str, Scalar | list[Scalar]] = {}  # noqa: RUF012  pydantic's own
+    __pydantic_extra__: dict[str, Scalar | list[Scalar]] = {}
 
     name: str = Field(min_length=1)
 
@@ -154,7 +154,9 @@ class Search(Section):
     @classmethod
     def _ascending(cls, values: list[Decimal]) -> list[Decimal]:
         if len(values) == 2 and values[0] >= values[1]:
-            raise ValueError(f"a range goes from the least to the most; write [{values[1]}, {values[0]}], or one number")
+            raise ValueError(
+                f"a range goes from the least to the most; write [{values[1]}, {values[0]}], or one number"
+            )
         return values
 
     @field_validator("bounds")
@@ -169,6 +171,7 @@ class Search(Section):
     def _seeds_are_fresh(self) -> Search:
         if self.seed in self.finalists.seeds:
             raise ValueError(
-                f"finalists.seeds: {self.seed} is the search's own seed, on which the finalists were chosen; take another"
+                f"finalists.seeds: {self.seed} is the search's own seed, on which the finalists were chosen; take "
+                "another"
             )
         return self

@@ -8,6 +8,7 @@ from fnmatch import fnmatch
 from pydantic import ValidationError
 
 from methods import registry
+from methods.budget import total
 from orchestrator.engine.plan import plan_trial
 from orchestrator.engine.planning import PlanningBench
 from orchestrator.engine.search import Ground
@@ -33,8 +34,8 @@ def check_search(spec: Spec) -> list[Problem]:
         problems = [*_space(spec.search), *_sampler(spec.search)]
     if problems:
         return problems
-    problems = [*_objectives(ground), *_fidelity(ground), *_coordinates(ground)]
-    return problems or list(_warm_starts(ground))
+    problems = [*_budget(ground), *_objectives(ground), *_fidelity(ground), *_coordinates(ground)]
+    return problems or list(dict.fromkeys(_warm_starts(ground)))
 
 
 def _said(path: Path, look: Callable[[], object]) -> Iterator[Problem]:
@@ -86,6 +87,16 @@ def _sampler(search: Search) -> Iterator[Problem]:
         yield Problem(("search", "sampler"), str(error))
 
 
+def _budget(ground: Ground) -> Iterator[Problem]:
+    for sparsity in ground.search.sparsity if ground.exact else ():
+        if not ground.kept(sparsity):
+            yield Problem(
+                ("search", "sparsity"),
+                f"{sparsity} keeps none of the {total(ground.layers):,} prunable weights of "
+                f"{ground.setting.model.name}; lower it",
+            )
+
+
 def _objectives(ground: Ground) -> Iterator[Problem]:
     for i, objective in enumerate(ground.search.objectives):
         if why := _not_produced(ground, objective):
@@ -106,11 +117,13 @@ def _not_produced(ground: Ground, objective: Objective) -> str | None:
             return f"is not measured: latency.batches has {there}; add {objective.batch} there"
         if ground.exact:
             return (
-                f"is the same for every ticket of {search.method.name}: masks alone make nothing faster; choose macs, or "
-                "filter_prune as the method"
+                f"is the same for every ticket of {search.method.name}: masks alone make nothing faster; choose macs, "
+                "or filter_prune as the method"
             )
     if ground.exact and len(search.sparsity) == 1 and name in ("sparsity/global", "compression_ratio"):
-        return f"is the same for every proposal, at the sparsity {search.sparsity[0]}; give sparsity a range [least, most]"
+        return (
+            f"is the same for every proposal, at the sparsity {search.sparsity[0]}; give sparsity a range [least, most]"
+        )
     return None
 
 
@@ -134,8 +147,8 @@ def _fidelity(ground: Ground) -> Iterator[Problem]:
     if sorted(set(steps)) != steps or steps[-1] >= left:
         yield Problem(
             (*path, "rungs"),
-            f"expected steps one after another, below the {left} steps ({left / ground.setting.per_epoch:g} epochs) that a "
-            f"ticket is trained; found {', '.join(map(str, fidelity.rungs))}",
+            f"expected steps one after another, below the {left} steps ({left / ground.setting.per_epoch:g} epochs) "
+            f"that a ticket is trained; found {', '.join(map(str, fidelity.rungs))}",
         )
 
 
@@ -144,10 +157,14 @@ def _coordinates(ground: Ground) -> Iterator[Problem]:
     names = [layer.name for layer in ground.layers]
     for pattern in ground.search.bounds:
         if not ground.exact:
-            yield Problem(("search", "bounds"), f"{ground.method.name} takes proportions, which have no bounds; leave them out")
+            yield Problem(
+                ("search", "bounds"), f"{ground.method.name} takes proportions, which have no bounds; leave them out"
+            )
             return
         if not any(fnmatch(name, pattern) for name in names):
-            yield Problem(("search", "bounds", pattern), f"matches no layer{nearest(pattern, names)} layers: {', '.join(names)}")
+            yield Problem(
+                ("search", "bounds", pattern), f"matches no layer{nearest(pattern, names)} layers: {', '.join(names)}"
+            )
     for sparsity in ground.search.sparsity if ground.exact else ():
         yield from _said(("search", "bounds"), lambda sparsity=sparsity: ground.bounds(ground.kept(sparsity)))
 

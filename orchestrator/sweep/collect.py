@@ -8,6 +8,7 @@ from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import make_plan
 from orchestrator.engine.results import BAD
 from orchestrator.spec.loading import load
+from orchestrator.sweep.ratio_search import RatioSearch
 
 
 def collect(folder: SweepFolder, dry_run: bool = False) -> tuple[int, int]:
@@ -21,6 +22,8 @@ def collect(folder: SweepFolder, dry_run: bool = False) -> tuple[int, int]:
         if result is None or result["status"] in BAD:
             needed |= {request.key for request in planned.chain.requests} | set(plan.segments(planned))
     stages = size = 0
+    if spec.search is not None:
+        needed |= _of_search(RatioSearch(spec, folder, plan))
     for key in folder.store.stages():
         if key not in needed and (folder.store.meta(key) or {}).get("kind") != "measure":  # tiny, and dear to measure
             stages += 1
@@ -30,6 +33,18 @@ def collect(folder: SweepFolder, dry_run: bool = False) -> tuple[int, int]:
         if not dry_run:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     return stages, size
+
+
+def _of_search(search: RatioSearch) -> set[str]:
+    """The stages that the trials of a search may still need: of those that are planned without a result, and, while
+    others are to come, of all that it began with, whose dense networks they share."""
+    planned = search.plan.planned if not search.settled else []
+    return {
+        key
+        for each in planned
+        if each.trial.arm.name == search.ground.method.name
+        for key in [*(request.key for request in each.chain.requests), *search.plan.segments(each)]
+    }
 
 
 def collect_alone(folder: SweepFolder, dry_run: bool = False) -> tuple[int, int]:

@@ -151,14 +151,14 @@ class Driver:
     def ended(self, trial: str, result: Mapping[str, Any]) -> None:
         """A trial has come to its end in its worker."""
         self.schedule.ended(trial)
-        if result["status"] not in ("stopped", "unwritable"):
-            self._decide(trial)
         if result["status"] == "unwritable":
             self._unwritable(result["error"])
         elif result["status"] == "broken":
             self._fail(trial, result["error"], None)
         elif result["status"] in BAD:
             self._count_failure(trial, result.get("failed_stage"))
+        if result["status"] not in ("stopped", "unwritable"):
+            self._decide(trial)
         if self.folder.stop_requested():  # by another process, with `jackpot stop`
             self.stop(self.folder.stop_file.read_text(encoding="utf-8").strip())
 
@@ -173,12 +173,12 @@ class Driver:
             self.ended(trial, result)
             return
         self.schedule.ended(trial)
-        self._decide(trial)
         message = (
             f"its worker process died {times} times (killed, or out of memory); see `jackpot logs {trial}`, lower "
             "`concurrency` or the batch size, or raise `failures.max_failures`"
         )
         self._fail(trial, {"type": "WorkerDied", "message": message, "traceback": known}, self._broken_off(trial))
+        self._decide(trial)
 
     def dropped(self, trial: str) -> None:
         """A trial was stopped at a cheap rung, because others are better there: that is its result."""
@@ -239,6 +239,8 @@ class Driver:
         self.failed += 1
         for planned in self.schedule.block(stage) if stage else []:
             self._write(planned.id, {"status": "blocked", "blocked_by": trial})
+            if self.search:
+                self.search.end(planned.id)
         limit = self.spec.failures.max_failed_trials
         if limit is not None and self.failed > limit and self.stopped is None:
             self.stopped = f"{self.failed} trials failed, more than failures.max_failed_trials: {limit}"

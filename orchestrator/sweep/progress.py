@@ -16,8 +16,8 @@ from rich.text import Text
 
 from orchestrator.engine.folder import SweepFolder, parse_events
 from orchestrator.engine.plan import Plan, Planned
-from orchestrator.engine.trials import model_label
 from orchestrator.engine.results import BAD
+from orchestrator.engine.trials import model_label
 from orchestrator.sweep.schedule import Schedule
 
 LOOK_SECONDS = 1.0

@@ -71,8 +71,34 @@ class RatioSearch:
         for decided in self.decisions.proposals.values():
             if decided.number < self.search.trials:
                 self._plan(self.ground.proposal(decided.number, decided.options, Decimal(decided.sparsity)))
-        if not self.complete:
-            self.decisions.choose([])  # of a search that goes on they are chosen again
+
+    @property
+    def settled(self) -> bool:
+        """Whether every trial of the search has a result, the finalists too."""
+        finalists = self.decisions.finalists
+        tested = self.search.finalists.best == 0 or bool(finalists)
+        return (
+            self.complete
+            and tested
+            and all(
+                (found := self.folder.result(each.trial, each.key)) and found["status"] in FINAL for each in finalists
+            )
+        )
+
+    def forecast(self) -> dict[str, Any]:
+        """What is still to be decided on: how many trials of how many epochs, what others share left out."""
+        any_ratio = {"ratios": {layer.name: 1 / (i + 2) for i, layer in enumerate(self.ground.layers)}}
+        some = plan_trial(self.setting, self.ground.proposal(self.number, any_ratio, self.search.sparsity[0]))
+        shared = {key for planned in self.trials.values() for key in self.plan.segments(planned)}
+        each = float(sum(e for key, e in self.plan.lengths(some).items() if key not in shared))
+        finalists = 0 if self.settled else self.search.finalists.best * len(self.search.finalists.seeds)
+        proposals = 0 if self.over else max(0, self.search.trials - self.number)
+        return {
+            "proposals": proposals,
+            "finalists": finalists,
+            "epochs_each": each,
+            "epochs": each * (proposals + finalists),
+        }
 
     @property
     def undecided(self) -> int:
@@ -118,8 +144,10 @@ class RatioSearch:
         found = []
         while (planned := self._next()) is not None:
             found.append(planned)
-        if not found and self.complete:
-            found = self._choose()
+        if self.complete:
+            found += self._choose()
+        elif self.decisions.finalists:
+            self.decisions.choose([])  # of a search that goes on they are chosen again
         return found
 
     @property
@@ -157,9 +185,10 @@ class RatioSearch:
         if self.over:
             return None
         began = time.perf_counter()
+        study = self.study  # made first, from what there was
         self._catch_up(number)
         for draw in range(DRAWS):
-            point, attrs, study_attrs = self.study.ask(number, draw)
+            point, attrs, study_attrs = study.ask(number, draw)
             sparsity = self.ground.sparsity_of(point)
             options = {"ratios": self.ground.ratios(self.space, point)}
             if self._is_new(options, sparsity):

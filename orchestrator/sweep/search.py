@@ -42,7 +42,12 @@ class PlannedSearch(_NotPickled, Searcher):
         if planned is None:
             turn = None if self.schedule.stopped else self._waits()
             return Searcher.FINISHED if turn is None else {"wait": turn}
-        return {"trial": planned.id, "key": planned.chain.key, "what": planned.trial.to_json(), **self._instructions(planned)}
+        return {
+            "trial": planned.id,
+            "key": planned.chain.key,
+            "what": planned.trial.to_json(),
+            **self._instructions(planned),
+        }
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """Nothing: the callback hears more."""
@@ -67,7 +72,7 @@ def rung_scheduler(search: Search | None) -> Any:
         mode="max",
         grace_period=1,
         reduction_factor=reduction,
-        max_t=reduction**rungs + 1,
+        max_t=reduction ** (rungs - 1) + 1,
     )
 
 

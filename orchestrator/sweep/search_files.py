@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator.engine.files import replacing, write_sealed, write_text
 from orchestrator.engine.trials import model_label
 from orchestrator.sweep.choosing import hypervolume, pareto
+from orchestrator.sweep.fidelity import rungs
 from orchestrator.sweep.ratio_search import RatioSearch
 
 SCHEMA = 1
@@ -54,8 +55,19 @@ def summary(search: RatioSearch, whole: bool) -> dict[str, Any]:
         "formulas": {name: search.ground.arm(options).label for name, options in search.ground.method.formulas.items()}
         if search.search.finalists.best
         else {},
-        "fidelity": None,
+        "fidelity": _fidelity(search),
     }
+
+
+def _fidelity(search: RatioSearch) -> dict[str, Any] | None:
+    fidelity = search.search.fidelity
+    if fidelity is None:
+        return None
+    per_epoch = search.setting.per_epoch
+    whole = search.trials[0].chain.trainings[-1].steps if search.trials else 0
+    steps = [*(rung.iterations(per_epoch) for rung in fidelity.rungs), whole]
+    results = [found for number in sorted(search.trials) if (found := search.result(number))]
+    return rungs(results, [each / per_epoch for each in steps])
 
 
 def _proposal(search: RatioSearch, number: int) -> dict[str, Any]:
@@ -175,9 +187,9 @@ def _study(search: RatioSearch, storage: Any, name: str) -> Any:
 
 
 def write_ratios(search: RatioSearch) -> None:
-    """Write the keep ratio of every layer, as files that `ratios:` takes in any spec: ratios/best.json, the winner's (the
-    best proposal's until the finalists have ended), and with two objectives ratios/pareto-N.json of each proposal N of
-    the Pareto set. What an earlier run of the search left goes."""
+    """Write the keep ratio of every layer, as files that `ratios:` takes in any spec: ratios/best.json, the winner's
+    (the best proposal's until the finalists have ended), and with two objectives ratios/pareto-N.json of each proposal
+    N of the Pareto set. What an earlier run of the search left goes."""
     folder = search.folder.path / "ratios"
     wanted: dict[str, int] = {}
     if search.all_values:
@@ -185,11 +197,11 @@ def write_ratios(search: RatioSearch) -> None:
         wanted["best.json"] = finalists.get(winner(search) or "", search.best[0])
     if len(search.ups) == 2:
         wanted |= {f"pareto-{number}.json": number for number in pareto(search.all_values, search.ups)}
-    for name, number in wanted.items():
-        if rows := _rows(search, number):
-            write_text(folder / name, json.dumps(rows, indent=1) + "\n")
+    found = {name: rows for name, number in wanted.items() if (rows := _rows(search, number))}
+    for name, rows in found.items():
+        write_text(folder / name, json.dumps(rows, indent=1) + "\n")
     for path in folder.glob("*.json"):
-        if path.name not in wanted:
+        if path.name not in found:
             os.unlink(path)
 
 

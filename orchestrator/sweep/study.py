@@ -39,11 +39,17 @@ WHOLE_HISTORY = ("NSGAIISampler", "NSGAIIISampler", "CmaEsSampler", "QMCSampler"
 """Whose generations or sequence need every trial."""
 DEFAULTS: dict[str, dict[str, Any]] = {
     "TPESampler": {"multivariate": True},  # ratios of layers depend on each other
+    "QMCSampler": {"scramble": True},  # else the seed changes nothing
 }
+REPLAYED, PICKLED = ("CmaEsSampler",), ":optimizer"
+"""Who notes its state as a pickle, under such a name: it is not kept, for nothing is unpickled from a sweep's folder,
+and its proposals are asked for again."""
+DRAWS = "draws"
+"""The note of how many draws were made for a proposal before the one that stands, where there were any."""
 
 MOST, BEST, STEP = 1000, 100, 100
-"""From proposal number MOST on, every STEP proposals the study begins anew with the BEST best and the latest results, so
-that it never holds more than MOST: TPE's time for a proposal grows with what it is told."""
+"""From proposal number MOST on, every STEP proposals the study begins anew with the BEST best and the latest results,
+so that it never holds more than MOST results: TPE's time for a proposal grows with what it is told."""
 
 
 class SamplerError(ValueError):
@@ -51,8 +57,8 @@ class SamplerError(ValueError):
 
 
 def sampler_class(chosen: Chosen, objectives: int) -> Any:
-    """Optuna's class of that name. Raises SamplerError for an unknown name, wrong options, or one that cannot do so many
-    objectives."""
+    """Optuna's class of that name. Raises SamplerError for an unknown name, wrong options, or one that cannot do so
+    many objectives."""
     import optuna
 
     there = [n for n in optuna.samplers.__all__ if n.endswith("Sampler") and n not in NOT_OF_USE]
@@ -106,6 +112,11 @@ class Told:
     values: tuple[float, ...] | None
     rungs: tuple[float, ...] = ()
 
+    @property
+    def finite(self) -> bool:
+        """Whether there are values to learn from."""
+        return self.values is not None and all(map(math.isfinite, self.values))
+
 
 class Study:
     """Proposals by number. Coordinates are uniform ranges; `ups`: of each objective, whether more is better."""
@@ -123,7 +134,8 @@ class Study:
         self._class = sampler_class(sampler, len(self._ups))
         self._running: dict[int, tuple[dict[str, float], dict[str, Any]]] = {}
         self._told: dict[int, tuple[dict[str, float], Told, dict[str, Any]]] = {}
-        self._study, self._at, self._attrs = self._new(), dict[int, int](), dict[str, Any]()
+        self._study, self._at = self._new(), dict[int, int]()
+        self._attrs, self._noted = dict[str, Any](), dict[str, Any]()
 
     @property
     def told(self) -> int:
@@ -134,32 +146,49 @@ class Study:
         self, number: int, point: Mapping[str, float], attrs: Mapping[str, Any], study_attrs: Mapping[str, Any]
     ) -> None:
         """Take in a proposal that was made before, or that is no sampler's."""
+        import optuna
+
         self._shorten(number)
         for name, value in study_attrs.items():
             self._study._storage.set_study_system_attr(self._study._study_id, name, value)
         self._attrs |= study_attrs
+        if attrs and self._class.__name__ in REPLAYED:
+            for draw in range(attrs.get(DRAWS, 0) + 1):
+                self.ask(number, draw)
+            if self._running[number][0] == point:
+                return
+            self._end(self._study, self._at[number], Told(None))  # another version of it: what was run counts
+        else:
+            for _ in range(attrs.get(DRAWS, 0)):  # samplers go by the trials' numbers
+                self._study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
         self._running[number] = (dict(point), dict(attrs))
         self._add(self._study, number, *self._running[number])
 
     def ask(self, number: int, draw: int = 0) -> tuple[dict[str, float], dict[str, Any], dict[str, Any]]:
-        """A proposal: its coordinates, and what the sampler notes of it and, new, of the study. Another `draw` takes the
-        place of the one before."""
+        """A proposal: its coordinates, and what the sampler notes of it and, new, of the study. Another `draw` takes
+        the place of the one before."""
         if draw:
             self._running.pop(number)
             self._end(self._study, self._at[number], Told(None))
         else:
             self._shorten(number)
+            self._noted = {}
         seed = self._seed if self._class.__name__ in ONE_SEQUENCE else derive(self._seed, "proposal", number, draw)
-        self._study.sampler = _make(self._class, self._sampler, seed % 2**32)
+        before, self._study.sampler = self._study.sampler, _make(self._class, self._sampler, seed % 2**32)
+        if hasattr(before, "_search_space"):  # which coordinates all trials have: going through them takes longest
+            self._study.sampler._search_space = before._search_space
         trial = self._study.ask(self._space)
         storage = self._study._storage
-        attrs = storage.get_trial(trial._trial_id).system_attrs
+        said = storage.get_trial(trial._trial_id).system_attrs
+        attrs = {name: value for name, value in said.items() if PICKLED not in name}
+        attrs |= {DRAWS: draw} if draw else {}
         after = storage.get_study_system_attrs(self._study._study_id)
         noted = {name: value for name, value in after.items() if self._attrs.get(name) != value}
         self._attrs |= noted
+        self._noted |= noted  # by the draws before too
         self._running[number] = (dict(trial.params), attrs)
         self._at[number] = trial.number
-        return dict(trial.params), attrs, noted
+        return dict(trial.params), attrs, dict(self._noted)
 
     def tell(self, number: int, told: Told, point: Mapping[str, float] | None = None) -> None:
         """How a proposal ended. `point`: of one that was never begun, because it was not known."""
@@ -197,8 +226,8 @@ class Study:
         from optuna.trial import TrialState
 
         trial_id = study.get_trials(deepcopy=False)[at]._trial_id
-        if told.values is not None and all(map(math.isfinite, told.values)):
-            study.tell(at, list(told.values))
+        if told.finite:
+            study.tell(at, list(told.values or ()))
         elif told.rungs and len(self._ups) == 1:
             for step, value in enumerate(told.rungs):
                 study._storage.set_trial_intermediate_value(trial_id, step, value)
@@ -221,7 +250,7 @@ class Study:
 
     def _kept(self) -> list[int]:
         """The best by the first objective and the latest, in their order."""
-        good = [n for n, (_, told, _) in self._told.items() if told.values is not None]
+        good = [n for n, (_, told, _) in self._told.items() if told.finite]
         best = sorted(good, key=lambda n: -self._signed(n))[:BEST]
         latest = sorted(self._told)[-(MOST - BEST - STEP) :]
         return sorted({*best, *latest})

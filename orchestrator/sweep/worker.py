@@ -14,10 +14,10 @@ import torch
 from ray import tune
 
 from orchestrator.engine.folder import SweepFolder
-from orchestrator.engine.trials import Trial
 from orchestrator.engine.rungs import measure_rung, rung_cuts
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import failure, run_trial
+from orchestrator.engine.trials import Trial
 from orchestrator.engine.watch import Stopped, Watch, turn_file
 from orchestrator.spec.models import Spec
 
@@ -90,9 +90,7 @@ class Worker(tune.Trainable):
         try:
             if (rung := self._rung(setting, trial, watch)) is not None:
                 return rung
-            result = run_trial(
-                self.sweep, setting, trial, config["key"], watch, attempt=len(begun), rungs=self.rungs
-            )
+            result = run_trial(self.sweep, setting, trial, config["key"], watch, attempt=len(begun), rungs=self.rungs)
         except Stopped:
             self.sweep.tell(trial.id, {"end": "stopped"})
             return {"status": "stopped"}
@@ -100,8 +98,8 @@ class Worker(tune.Trainable):
         return {"status": result["status"], "failed_stage": result.get("failed_stage")}
 
     def _rung(self, setting: Setting, trial: Trial, watch: Watch) -> dict[str, Any] | None:
-        """Bring a search's trial to its next rung and tell Tune's scheduler of it; None where it has none left, or where
-        what went wrong on the way there is the trial's result."""
+        """Bring a search's trial to its next rung and tell Tune's scheduler of it; None where it has none left, or
+        where what went wrong on the way there is the trial's result."""
         fidelity = self.spec.search.fidelity if self.spec.search and trial.search is not None else None
         if fidelity is None:
             return None

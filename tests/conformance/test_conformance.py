@@ -21,10 +21,10 @@ from orchestrator.engine import bench as bench_module
 from orchestrator.engine import nets
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import make_plan, plan_trial
-from orchestrator.engine.trials import Trial
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.train import Trainer
 from orchestrator.engine.trial import run_trial
+from orchestrator.engine.trials import Trial
 from orchestrator.engine.watch import Stopped, Watch
 from orchestrator.spec.arms import arms
 from orchestrator.spec.models import Spec

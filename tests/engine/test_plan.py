@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from orchestrator.engine.plan import make_plan, plan_trial
-from orchestrator.engine.trials import Trial, trials
 from orchestrator.engine.setting import Setting
+from orchestrator.engine.trials import Trial, trials
 from orchestrator.spec.models import Spec
 from orchestrator.spec.problems import SpecError
 

@@ -18,7 +18,8 @@ def step(make_spec, sweep_folder):
         (planned,) = plan.planned
         worker = Worker.__new__(Worker)  # Tune's own start is not needed
         worker.setup({}, spec, str(sweep_folder.path), "run", os.getcwd())
-        config = {"trial": planned.id, "key": planned.chain.key, "slots": 2, **plan.instructions(planned)}
+        config = {"trial": planned.id, "key": planned.chain.key, "what": planned.trial.to_json(), "slots": 2}
+        config |= plan.instructions(planned)
         worker.reset_config(config)
         prepare(worker, sweep_folder.trial(planned.id))
         return worker.step(), sweep_folder.result(planned.id)
@@ -47,7 +48,7 @@ def test_a_log_that_cannot_be_written(step):
 
 def test_a_worker_that_does_not_know_the_trial(step):
     def other(worker, folder):
-        worker.trials = {}
+        del worker.config["what"]
 
     told, result = step(other)
     assert told["status"] == "broken"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
@@ -14,14 +12,14 @@ VECTOR = 8
 def placed(net: nn.Module, device: torch.device) -> nn.Module:
     """The network on a device, in channels_last.
 
-    On a CPU, but for strided 1x1 convolutions of fewer than 8 inputs: there the oneDNN of torch 2.15 (3.13.3) writes past
-    the end of its buffers on processors without AVX-512, and the process dies. They compute in torch's own format."""
+    On a CPU, but for strided 1x1 convolutions of fewer than 8 inputs: there the oneDNN of torch 2.15 (3.13.3) writes
+    past the end of its buffers on processors without AVX-512, and the process dies. They compute in torch's own
+    format."""
     net = net.to(device).to(memory_format=torch.channels_last)
     for module in net.modules() if device.type == "cpu" else ():
         if isinstance(module, nn.Conv2d) and _is_small_and_strided(module):
-            # not `contiguous`: the strides of a 1x1 weight pass for both formats
-            module.weight.data = module.weight.data.new_empty(module.weight.shape).copy_(module.weight.data)
-            module.register_forward_pre_hook(_in_own_format)
+            module.weight.data = _in_own_format(module.weight.data)
+            module.register_forward_pre_hook(lambda _, inputs: tuple(map(_in_own_format, inputs)))
     return net
 
 
@@ -29,5 +27,6 @@ def _is_small_and_strided(module: nn.Conv2d) -> bool:
     return module.kernel_size == (1, 1) and module.stride != (1, 1) and module.in_channels // module.groups < VECTOR
 
 
-def _in_own_format(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(each.contiguous() for each in inputs)
+def _in_own_format(tensor: torch.Tensor) -> torch.Tensor:
+    # not `contiguous`, which does nothing where strides pass for both formats: of one channel, or of a 1x1 weight
+    return tensor.clone(memory_format=torch.contiguous_format)

@@ -1,0 +1,322 @@
+"""What a search decides on, given which results: made-up results, a real plan, no Ray."""
+
+import json
+import random
+import time
+from decimal import Decimal
+
+import optuna
+import pytest
+
+from methods.ratio_file import read_ratios
+from methods.ratios import given_counts
+from orchestrator.engine.files import read_sealed, write_sealed
+from orchestrator.engine.plan import make_plan
+from orchestrator.engine.results import planned_results
+from orchestrator.engine.setting import Setting
+from orchestrator.engine.trial import blank_result, write_result
+from orchestrator.sweep.outcome import resumed
+from orchestrator.sweep.ratio_search import RatioSearch
+from orchestrator.sweep.search_files import write_all
+
+SEARCH = {
+    "method": "hybrid",
+    "sparsity": 0.9,
+    "space": "free",
+    "trials": 14,
+    "finalists": {"best": 2, "seeds": [7, 8]},
+}
+
+
+class Sweep:
+    """A search whose trials are never trained: their results are made up from their ratios."""
+
+    def __init__(self, spec, folder, hours=lambda: 0.0):
+        self.spec, self.folder = spec, folder
+        self.plan = resumed(folder, make_plan(spec))
+        self.search = RatioSearch(spec, folder, self.plan, hours)
+        self.waiting = [p for p in self.plan.planned if p.id not in self.plan.done and p.trial.arm.name == "hybrid"]
+        self.advance()
+
+    def advance(self):
+        self.waiting += [p for p in self.search.advance() if p.id not in self.plan.done]
+
+    def finish(self, planned, status="done", **metrics):
+        """Make up a trial's result, and let the search hear of it."""
+        self.waiting.remove(planned)
+        setting = Setting(self.spec, planned.trial.model)
+        result = blank_result(setting, planned.trial, planned.chain.key, 1) | {"status": status, "ended": time.time()}
+        if status == "done":
+            counts = self.counts(planned)
+            # best where the layers keep alike, with a little of each layer's own
+            score = 1 - sum((c / layer.weights - 0.1) ** 2 * (i + 1) for i, (c, layer) in enumerate(counts))
+            result["metrics"] = {"accuracy/val": score, "loss/val": 1 - score, "macs": float(counts[0][0])} | metrics
+            result["layers"] = [
+                {"name": layer.name, "weights": layer.weights, "kept": c, "keep_ratio": c / layer.weights}
+                for c, layer in counts
+            ]
+        write_result(self.folder, result)
+        self.search.end(planned.id)
+        self.advance()
+
+    def counts(self, planned):
+        layers, options = self.search.ground.layers, planned.trial.arm.options
+        if options["ratios"]:
+            kept = given_counts({k: Decimal(v) for k, v in options["ratios"].items()}, layers, planned.trial.sparsity)
+        else:  # lamp's and magnitude's are made up
+            kept = self.search.ground.formula({"lamp": "balanced", "magnitude": "cubic"}.get(options["ratio"],
+                                              options["ratio"]), planned.trial.sparsity)  # fmt: skip
+        return list(zip(kept, layers, strict=True))
+
+    def proposals(self, number):
+        """At most so many of the waiting proposals, as slots would hold them."""
+        return [p for p in self.waiting if p.trial.search is not None][:number]
+
+    def run(self, slots=2, seed=0, until=10**9):
+        """Run the search with some slots, whose trials end in an order drawn from a seed."""
+        draw = random.Random(seed)
+        done = 0
+        while (running := self.proposals(slots)) and done < until:
+            self.finish(draw.choice(running))
+            done += 1
+        return self
+
+    @property
+    def points(self):
+        return {n: decided.point for n, decided in sorted(self.search.decisions.proposals.items())}
+
+
+@pytest.fixture
+def start(make_spec, tmp_path):
+    """Begins a search, or goes on with it, in a folder."""
+    from orchestrator.engine.folder import SweepFolder
+
+    def make(folder="sweep", hours=lambda: 0.0, spec=None, **search):
+        sweep = SweepFolder(tmp_path / folder)
+        sweep.prepare()
+        return Sweep(make_spec(methods=[], search=SEARCH | search, **(spec or {})), sweep, hours)
+
+    return make
+
+
+def test_every_proposal_keeps_exactly_the_budget_and_is_a_new_one(start):
+    sweep = start().run()
+    budget = sweep.search.ground.kept(Decimal("0.9"))
+    kept = [tuple(c for c, _ in sweep.counts(planned)) for planned in sweep.search.trials.values()]
+    assert len(kept) == 14
+    assert {sum(each) for each in kept} == {budget}
+    assert all(min(each) >= 1 for each in kept)
+    assert len(set(kept)) == 14
+
+
+def test_what_is_proposed_does_not_depend_on_which_trial_ends_first(start):
+    one, other = start("one").run(seed=1), start("other").run(seed=2)
+    assert one.points == other.points
+    assert len(one.points) == 14 - 5  # after uniform, erk, smart, lamp and magnitude
+    assert start("another", seed=1).run(seed=1).points != one.points
+
+
+@pytest.mark.parametrize("sampler", ["tpe", {"name": "nsga2", "population_size": 4}, "qmc", "random"])
+@pytest.mark.parametrize("objectives", [["accuracy/val"], ["accuracy/val", "macs"]])
+def test_a_search_that_is_cut_off_goes_on_as_if_nothing_had_been(start, sampler, objectives):
+    whole = start("whole", sampler=sampler, objectives=objectives).run()
+    for cut in (1, 6, 7, 11):
+        name = f"cut{cut}"
+        start(name, sampler=sampler, objectives=objectives).run(until=cut, seed=cut)
+        again = start(name, sampler=sampler, objectives=objectives).run(seed=cut)
+        assert again.points == whole.points, cut
+        assert {n: p.id for n, p in again.search.trials.items()} == {n: p.id for n, p in whole.search.trials.items()}
+
+
+def test_a_proposal_waits_for_the_result_it_is_made_from_and_no_longer(start):
+    sweep = start(concurrency=2)
+    first, second = sweep.proposals(2)
+    assert (first.trial.search, second.trial.search) == (0, 1)
+    for planned in sweep.proposals(5):  # the warm starts, all but the last two
+        if planned.trial.search < 3:
+            sweep.finish(planned)
+    assert sweep.search.number == 5
+    three, four = sweep.proposals(2)
+    sweep.finish(four)
+    assert sweep.search.number == 5  # made from 0 to 3, and 3 is not in
+    sweep.finish(three)
+    assert sweep.search.number == 7  # 5 from 0 to 3, 6 from 0 to 4; 7 wants 5
+    five, six = sweep.proposals(2)
+    sweep.finish(six)
+    assert sweep.search.number == 7
+    sweep.finish(five)
+    assert sweep.search.number == 9
+
+
+def test_a_failed_proposal_teaches_nothing_and_is_tried_again_by_the_next_run(start):
+    sweep = start().run(until=7)
+    victim = sweep.proposals(1)[0]
+    sweep.finish(victim, status="failed")
+    sweep.run()
+    write_all(sweep.search)
+    study = optuna.load_study(study_name="small", storage=f"sqlite:///{sweep.folder.path}/search/study.db")
+    states = [trial.state.name for trial in study.trials]
+    assert states.count("FAIL") == 1
+    assert states.count("COMPLETE") == 13
+    again = start()
+    assert [planned.id for planned in again.proposals(9)] == [victim.id]
+    assert not again.search.complete
+    before = again.points
+    again.run()
+    assert again.points == before == sweep.points  # what was proposed stays, and all results with it
+    assert again.search.complete
+
+
+def test_a_result_without_its_objective_fails_and_does_not_stop_the_search(start):
+    sweep = start().run(until=6)
+    for value in (float("nan"), None):
+        sweep.finish(sweep.proposals(1)[0], **{"accuracy/val": value})
+    sweep.run()
+    assert len(sweep.search.all_values) == 12
+    assert sweep.search.complete
+
+
+def test_a_search_grows_and_one_defined_otherwise_begins_anew(start):
+    short = start().run()
+    assert len(planned_of(short)) == 14
+    longer = start(trials=18).run()
+    assert {n: longer.points[n] for n in short.points} == short.points
+    assert len(longer.points) == 18 - 5
+    other = start(trials=18, sampler="qmc").run()  # tpe begins with what random draws
+    assert other.search.decisions.others == 13
+    assert not any(point in longer.points.values() for point in other.points.values())
+
+
+def planned_of(sweep):
+    """The proposals that anybody who reads the folder sees."""
+    definition = sweep.search.ground.definition
+    summary = sweep.plan.summary(lambda key: False)
+    plan = {**summary, "search": {"definition": definition, "trials": sweep.search.search.trials}}
+    write_sealed(sweep.folder.path / "plan.json", plan)
+    return [trial for trial, _ in planned_results(sweep.folder) if "-search" in trial and "-searched" not in trial]
+
+
+def test_the_finalists_are_the_best_on_fresh_seeds_beside_every_formula(start):
+    sweep = start().run()
+    assert sweep.search.finished
+    first, second = sweep.search.best
+    values = sweep.search.all_values
+    assert values[first] == max(values.values())
+    assert values[second] == sorted(values.values())[-2]
+    finalists = [p for p in sweep.plan.planned if "searched" in p.id]
+    assert sorted(p.id for p in finalists) == [
+        f"convnet-width0.25_hybrid-searched{place}_s90_seed{seed}" for place in (1, 2) for seed in (7, 8)
+    ]
+    assert all(p.trial.tested for p in finalists)
+    assert {p.trial.arm.options["ratios"]["fc"] for p in finalists if "searched1" in p.id} == {
+        str(sweep.search.options(first)["ratios"]["fc"])
+    }
+    formulas = [
+        p.trial.arm.options["ratio"] for p in sweep.plan.planned if p.trial.search is None and p not in finalists
+    ]
+    assert sorted(formulas) == sorted(["uniform", "erk", "smart", "lamp", "magnitude"] * 2)
+    assert not [p for p in sweep.search.trials.values() if p.trial.tested]
+
+
+def test_the_winner_is_chosen_by_validation_on_the_fresh_seeds_and_its_ratios_are_kept(start):
+    sweep = start().run()
+    better = {"hybrid-searched1": 0.5, "hybrid-searched2": 0.75}
+    for planned in list(sweep.waiting):
+        value = better.get(planned.trial.arm.label, 0.25)
+        sweep.finish(planned, **{"accuracy/val": value, "accuracy/test": 1 - value})
+    write_all(sweep.search)
+    summary = read_sealed(sweep.folder.path / "search" / "summary.json")
+    assert summary["winner"] == "hybrid-searched2"
+    second = sweep.search.best[1]
+    assert summary["finalists"][1] == {"number": second, "label": "hybrid-searched2", "place": 2}
+    ratios = read_ratios(str(sweep.folder.path / "ratios" / "best.json"))
+    kept = given_counts(ratios, sweep.search.ground.layers, Decimal("0.9"))
+    assert kept == [c for c, _ in sweep.counts(sweep.search.trials[second])]
+    assert sweep.search.settled
+    again = start()
+    assert again.waiting == []
+    assert again.search.finished
+
+
+def test_a_range_of_sparsities_is_one_more_coordinate_and_formulas_come_at_the_finalists(start):
+    sweep = start(sparsity=[0.8, 0.95], objectives=["accuracy/val", "sparsity/global"], trials=20)
+    assert [(w.source, str(w.sparsity)) for w in sweep.search.ground.warm_starts][:6:5] == [
+        ("uniform", "0.8"),
+        ("uniform", "0.95"),
+    ]
+    while running := sweep.proposals(2):
+        sweep.finish(running[0], **{"sparsity/global": float(running[0].trial.sparsity)})
+    drawn = [planned.trial.sparsity for n, planned in sweep.search.trials.items() if n >= 10]
+    assert all(Decimal("0.8") <= each <= Decimal("0.95") for each in drawn)
+    assert len(set(drawn)) > 5
+    for planned in sweep.search.trials.values():
+        assert sum(c for c, _ in sweep.counts(planned)) == sweep.search.ground.kept(planned.trial.sparsity)
+    at = {p.trial.sparsity for p in sweep.plan.planned if "searched" in p.id}
+    formulas = {p.trial.sparsity for p in sweep.plan.planned if p.trial.search is None and "searched" not in p.id}
+    assert formulas == at
+
+
+def test_a_mixture_is_made_from_what_the_trained_network_says(start):
+    sweep = start(space="mixture", concurrency=9)
+    assert [w.source for w in sweep.search.ground.warm_starts] == ["uniform", "erk", "smart", "lamp", "magnitude"]
+    lamp = next(p for p in sweep.waiting if p.trial.search == 3)
+    magnitude = next(p for p in sweep.waiting if p.trial.search == 4)
+    assert sweep.search.number == 5  # nine may be in flight, but what they are made from is not known
+    sweep.finish(lamp)
+    assert sweep.search.number == 5
+    sweep.finish(magnitude)
+    assert sweep.search.number == 9
+    balanced = [c for c, _ in sweep.counts(lamp)]
+    space = sweep.search.space
+    alone = dict.fromkeys(space.coordinates, 0.0) | {"lamp": 1.0}
+    assert space.counts(alone, sum(balanced)) == balanced
+
+
+def test_a_mixture_whose_parts_never_come_ends_the_search(start):
+    sweep = start(space="mixture")
+    for planned in sweep.proposals(5):
+        sweep.finish(planned, status="failed" if planned.trial.search == 3 else "done")
+    assert sweep.search.over == "the space mixture is made from lamp, whose trial has no ticket"
+    assert sweep.search.complete
+
+
+def test_a_search_in_which_all_fails_ends(start):
+    sweep = start()
+    while running := sweep.proposals(1):
+        sweep.finish(running[0], status="failed")
+    assert "all failed" in sweep.search.over
+    assert len(sweep.search.trials) < 14
+    assert sweep.search.best == []
+    assert sweep.search.finished
+    write_all(sweep.search)
+    assert read_sealed(sweep.folder.path / "search" / "summary.json")["best"] == []
+
+
+def test_the_time_limit_makes_no_more_proposals_and_the_finalists_still_run(start):
+    clock = [0.0]
+    sweep = start(max_hours=1, hours=lambda: clock[0])
+    sweep.run(until=7)
+    clock[0] = 1.5
+    sweep.run()
+    assert sweep.search.over == "search.max_hours: 1 is over"
+    assert 7 <= len(sweep.search.trials) < 14
+    assert [p.id for p in sweep.waiting if "searched1" in p.id]
+
+
+def test_a_space_that_holds_few_ratios_ends_when_they_are_tried(start):
+    sweep = start(space={"name": "erk_power", "power": [0.99999, 1.0]}, warm_starts=["erk"], trials=50)
+    sweep.run()
+    assert "hardly any others" in sweep.search.over
+    kept = [tuple(c for c, _ in sweep.counts(planned)) for planned in sweep.search.trials.values()]
+    assert len(kept) == len(set(kept)) < 50
+
+
+def test_a_torn_decision_is_decided_again(start):
+    sweep = start().run(until=8)
+    points = sweep.points
+    path = sweep.folder.path / "search" / "decisions.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-1], lines[-1][:40]]))
+    again = start()
+    assert again.points == points
+    assert len([json.loads(line) for line in path.read_text().splitlines() if line.endswith("}}")]) == len(points)

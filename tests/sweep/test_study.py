@@ -1,0 +1,317 @@
+"""The same results give the same proposals, also of a study that is made anew on the way."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from orchestrator.spec.search import Chosen
+from orchestrator.sweep import study as study_module
+from orchestrator.sweep.study import SamplerError, Study, Told, sampler_class
+
+SPACE = {"a": (0.0, 1.0), "b": (-3.0, 0.0)}
+WARM = [{"a": 0.2, "b": -1.0}, {"a": 0.5, "b": -2.0}]
+CONCURRENCY = 2
+
+FEW: dict[str, Any] = {"n_startup_trials": 3}
+SAMPLERS: list[tuple[Chosen, int]] = [
+    (Chosen(name="tpe", **FEW), 1),
+    (Chosen(name="tpe", **FEW), 2),
+    (Chosen(name="nsga2", population_size=3), 2),  # type: ignore[call-arg]  options are extra keys
+    (Chosen(name="nsga3", population_size=3), 1),  # type: ignore[call-arg]
+    (Chosen(name="gp", **FEW), 1),
+    (Chosen(name="qmc"), 1),
+    (Chosen(name="random"), 2),
+    (Chosen(name="cmaes", popsize=4), 1),  # type: ignore[call-arg]
+]
+ALL = pytest.mark.parametrize(("sampler", "objectives"), SAMPLERS, ids=[f"{s.name}-{n}" for s, n in SAMPLERS])
+
+
+def outcome(number: int, point: dict[str, float], objectives: int) -> Told:
+    """What a proposal of that number comes to; one in four to nothing, each time for another reason."""
+    values = (1 - (point["a"] - 0.7) ** 2 + point["b"] / 10, point["a"] + point["b"])[:objectives]
+    bad = {
+        3: Told(None),
+        7: Told((math.nan, 0.5)[:objectives]),
+        11: Told((math.inf, 0.5)[:objectives]),
+        14: Told(None, (0.1, 0.2)),
+        18: Told(values[:-1] + (-math.inf,)),
+    }
+    return bad.get(number, Told(values))
+
+
+class Searching:
+    """A search as a sweep does it: proposal n is asked for when 0 to n - 2 are told. Its log is what lies on disk."""
+
+    def __init__(self, sampler: Chosen, objectives: int, seed: int = 0, redraw: Sequence[int] = ()) -> None:
+        self.study = Study(SPACE, [True, False][:objectives], sampler, seed)
+        self.objectives, self.redraw = objectives, redraw
+        self.log: list[str] = []
+        self.untold: list[int] = []
+        for number, point in enumerate(WARM):
+            self.study.begin(number, point, {}, {})
+            self.untold.append(number)
+            self.log.append(json.dumps([point, {}, {}]))
+
+    def catch_up(self, number: int) -> None:
+        for each in [n for n in self.untold if n <= number - CONCURRENCY]:
+            point = json.loads(self.log[each])[0]
+            self.study.tell(each, outcome(each, point, self.objectives))
+            self.untold.remove(each)
+
+    def run(self, until: int) -> Searching:
+        for number in range(len(self.log), until):
+            self.catch_up(number)
+            asked = self.study.ask(number)
+            if number in self.redraw:
+                asked = self.study.ask(number, draw=1)
+            self.log.append(json.dumps(asked))
+            self.untold.append(number)
+        return self
+
+    def again(self, log: list[str]) -> Searching:
+        """Take in proposals that were made before."""
+        for number in range(len(self.log), len(log)):
+            self.catch_up(number)
+            self.study.begin(number, *json.loads(log[number]))
+            self.log.append(log[number])
+            self.untold.append(number)
+        return self
+
+
+def states(study: Study) -> list[TrialState]:
+    return [trial.state for trial in study._study.get_trials(deepcopy=False)]
+
+
+def length(sampler: Chosen) -> int:
+    """Proposals that a test makes: gp takes long over each."""
+    return 12 if sampler.name == "gp" else 24
+
+
+def first_other(one: list[str], other: list[str]) -> int:
+    return next(i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
+
+
+def points(log: list[str]) -> list[dict[str, float]]:
+    return [json.loads(line)[0] for line in log]
+
+
+@ALL
+def test_same_history_same_proposals(sampler: Chosen, objectives: int) -> None:
+    until = length(sampler) - 4
+    whole = Searching(sampler, objectives).run(until).log
+    assert Searching(sampler, objectives).run(until).log == whole
+    for point in points(whole):
+        assert all(low <= point[name] <= high for name, (low, high) in SPACE.items())
+    other = points(Searching(sampler, objectives, seed=1).run(until).log)
+    assert sum(a == b for a, b in zip(points(whole), other, strict=True)) <= len(WARM) + 2  # nsga2 may repeat a parent
+
+
+@ALL
+def test_a_study_made_anew_goes_on_as_the_one_that_never_stopped(sampler: Chosen, objectives: int) -> None:
+    until = length(sampler)
+    whole = Searching(sampler, objectives, redraw=(6, 9)).run(until).log
+    for cut in (2, 5, 7, 10, 13, 20, 23) if until == 24 else (7, 10):
+        again = Searching(sampler, objectives, redraw=(6, 9)).again(whole[:cut]).run(until).log
+        assert again == whole, f"stopped after {cut}, proposal {first_other(again, whole)} differs"
+
+
+def test_nothing_pickled_is_noted_of_a_proposal() -> None:
+    log = Searching(Chosen(name="cmaes", popsize=4), 1, redraw=(6,)).run(16).log  # type: ignore[call-arg]
+    assert [json.loads(line)[1:] for line in log[:2]] == [[{}, {}], [{}, {}]]
+    notes = [json.loads(line)[1] for line in log]
+    assert any("cma:generation" in key for note in notes for key in note)
+    assert not any("optimizer" in key for note in notes for key in note)
+    assert notes[6]["draws"] == 1
+
+
+def test_a_proposal_of_another_version_of_the_sampler_counts_as_it_was_run() -> None:
+    sampler = Chosen(name="cmaes", popsize=4)  # type: ignore[call-arg]
+    search = Searching(sampler, 1).run(8)
+    search.catch_up(8)
+    search.study.begin(8, {"a": 0.25, "b": -0.5}, {"cma:generation": 1}, {})
+    asked, run = search.study._study.trials[-2:]
+    assert (asked.state, run.state) == (TrialState.FAIL, TrialState.RUNNING)
+    assert run.params == {"a": 0.25, "b": -0.5}
+
+
+def test_what_an_earlier_draw_noted_of_the_study_is_kept() -> None:
+    """nsga2 notes a generation's parents once: at whichever draw needs them first."""
+    search = Searching(Chosen(name="nsga2", population_size=3), 2).run(5)  # type: ignore[call-arg]
+    number = 5
+    while True:
+        search.catch_up(number)
+        noted = search.study.ask(number)[2]
+        if noted:
+            break
+        search.log.append(json.dumps(search.study.ask(number, draw=1)))
+        search.untold.append(number)
+        number += 1
+    assert search.study.ask(number, draw=1)[2] == noted
+
+
+def test_proposals_depend_on_the_results() -> None:
+    sampler = Chosen(name="tpe", **FEW)
+    one, other = Searching(sampler, 1).run(10), Searching(sampler, 1).run(10)
+    one.study.tell(8, Told((0.1,)))
+    other.study.tell(8, Told((9.0,)))
+    assert one.study.ask(10)[0] != other.study.ask(10)[0]
+
+
+@pytest.mark.parametrize(
+    "told", [Told(None), Told((math.nan,)), Told((math.inf,)), Told((-math.inf,))], ids=lambda told: str(told.values)
+)
+def test_a_result_without_a_finite_value_fails(told: Told) -> None:
+    study = Study(SPACE, [True], Chosen(name="random"), 0)
+    study.ask(0)
+    assert states(study) == [TrialState.RUNNING]
+    study.tell(0, told)
+    assert states(study) == [TrialState.FAIL]
+    assert study.told == 1
+
+
+def test_a_result_is_complete_with_its_value() -> None:
+    study = Study(SPACE, [True], Chosen(name="random"), 0)
+    study.ask(0)
+    study.tell(0, Told((0.25,), (0.1,)))
+    (trial,) = study._study.trials
+    assert (trial.state, trial.values) == (TrialState.COMPLETE, [0.25])
+
+
+def test_one_that_was_stopped_at_a_rung_is_pruned_with_what_it_was_there() -> None:
+    study = Study(SPACE, [True], Chosen(name="random"), 0)
+    study.ask(0)
+    study.tell(0, Told(None, (0.25, 0.5)))
+    (trial,) = study._study.trials
+    assert (trial.state, trial.intermediate_values) == (TrialState.PRUNED, {0: 0.25, 1: 0.5})
+
+
+def test_with_two_objectives_one_that_was_stopped_fails() -> None:
+    study = Study(SPACE, [True, False], Chosen(name="nsga2"), 0)
+    study.ask(0)
+    study.tell(0, Told(None, (0.25, 0.5)))
+    assert states(study) == [TrialState.FAIL]
+
+
+def test_one_value_of_two_that_is_not_finite_fails() -> None:
+    study = Study(SPACE, [True, False], Chosen(name="nsga2"), 0)
+    study.ask(0)
+    study.tell(0, Told((0.5, math.nan)))
+    assert states(study) == [TrialState.FAIL]
+
+
+def test_another_draw_takes_the_place_of_the_first() -> None:
+    study = Study(SPACE, [True], Chosen(name="random"), 0)
+    first = study.ask(0)[0]
+    second = study.ask(0, draw=1)[0]
+    third = study.ask(0, draw=2)[0]
+    assert len({str(first), str(second), str(third)}) == 3
+    assert states(study) == [TrialState.FAIL, TrialState.FAIL, TrialState.RUNNING]
+    study.tell(0, Told((0.5,)))
+    assert states(study) == [TrialState.FAIL, TrialState.FAIL, TrialState.COMPLETE]
+    assert study._study.trials[2].params == third
+
+
+def test_one_that_was_never_begun_is_taken_in_with_its_point() -> None:
+    study = Study(SPACE, [True], Chosen(name="tpe"), 0)
+    study.tell(0, Told((0.5,)), WARM[0])
+    study.tell(1, Told((0.9,)))  # the space does not hold it
+    (trial,) = study._study.trials
+    assert (trial.params, trial.values, trial.user_attrs) == (WARM[0], [0.5], {"proposal": 0})
+
+
+# A study that has grown long begins anew
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From proposal 12 on, every 4: the 3 best and the latest 5 results, and what is running."""
+    for name, value in {"MOST": 12, "BEST": 3, "STEP": 4}.items():
+        monkeypatch.setattr(study_module, name, value)
+
+
+def held(study: Study) -> dict[int, int]:
+    """The study's trials: position -> proposal, of those whose proposal is known."""
+    return {at: number for number, at in study._at.items()}
+
+
+@pytest.mark.parametrize("objectives", [1, 2])
+def test_a_long_study_holds_the_best_and_the_latest(short: None, objectives: int) -> None:
+    search = Searching(Chosen(name="tpe", **FEW), objectives)
+    for number in range(len(WARM), 31):
+        search.run(number + 1)
+        assert sum(state is not TrialState.RUNNING for state in states(search.study)) <= 12
+    told = {n: outcome(n, points(search.log)[n], objectives) for n in range(27)}  # as proposal 28 was made
+    good = {n: t.values[0] for n, t in told.items() if t.values and math.isfinite(t.values[0])}
+    best = sorted(good, key=lambda n: -good[n])[:3]
+    assert set(best) | set(range(22, 27)) <= set(held(search.study).values())
+    assert set(held(search.study).values()) == set(best) | set(range(22, 31))
+
+
+def test_the_best_of_a_long_study_that_goes_down(short: None) -> None:
+    study = Study({"a": (0.0, 1.0)}, [False], Chosen(name="random"), 0)
+    for number in range(16):
+        study.ask(number)
+        if number < 15:
+            study.tell(number, Told((abs(number - 2.0),)))
+    study.ask(16)
+    # the least of |n - 2| among 0 to 14: 2, then 1 and 3; the latest five 10 to 14; 15 is running
+    assert sorted(study._at) == [1, 2, 3, 10, 11, 12, 13, 14, 15, 16]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "objectives"), [(Chosen(name="tpe", **FEW), 1), (Chosen(name="tpe", **FEW), 2), (Chosen(name="gp"), 1)]
+)
+def test_a_long_study_made_anew_goes_on_alike(short: None, sampler: Chosen, objectives: int) -> None:
+    whole = Searching(sampler, objectives, redraw=(15, 16)).run(30).log
+    for cut in (11, 12, 13, 16, 17, 25):
+        assert Searching(sampler, objectives, redraw=(15, 16)).again(whole[:cut]).run(30).log == whole, cut
+
+
+@pytest.mark.parametrize("name", ["nsga2", "qmc"])
+def test_samplers_that_need_every_trial_keep_them(short: None, name: str) -> None:
+    assert len(Searching(Chosen(name=name), 1).run(30).study._study.trials) == 30
+
+
+# Samplers that cannot be used
+
+
+@pytest.mark.parametrize(
+    ("said", "objectives", "words"),
+    [
+        ({"name": "tpee"}, 1, ("unknown sampler 'tpee'; did you mean 'tpe'?", "known: tpe, nsga2, nsga3, gp,")),
+        ({"name": "GridSampler"}, 1, ("GridSampler does not search continuous coordinates; known: tpe,",)),
+        ({"name": "tpe", "n_startup": 3}, 1,
+         ("n_startup: tpe has no such option; did you mean 'n_startup_trials'? known:", "multivariate")),
+        ({"name": "tpe", "seed": 3}, 1, ("seed: tpe has no such option",)),
+        ({"name": "tpe", "n_startup_trials": "x"}, 1, ("tpe: ", "mend its options, or choose tpe")),
+        ({"name": "nsga2", "population_size": 1}, 2, ("nsga2: ", "population_size", "mend its options, or choose tpe")),
+        ({"name": "cmaes"}, 2, ("cmaes cannot do two objectives; choose tpe, nsga2, nsga3, gp, qmc or random",)),
+        ({"name": "CmaEsSampler"}, 2, ("CmaEsSampler cannot do two objectives; choose tpe,",)),
+    ],
+)  # fmt: skip
+def test_a_sampler_that_cannot_be_used_is_named_with_what_would_work(
+    said: dict[str, Any], objectives: int, words: tuple[str, ...]
+) -> None:
+    with pytest.raises(SamplerError) as error:
+        sampler_class(Chosen.model_validate(said), objectives)
+    for each in words:
+        assert each in str(error.value)
+
+
+def test_samplers_go_by_a_short_name_or_optunas() -> None:
+    assert sampler_class(Chosen(name="tpe"), 2) is optuna.samplers.TPESampler
+    assert sampler_class(Chosen(name="TPESampler"), 1) is optuna.samplers.TPESampler
+
+
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "nsga3", "gp", "qmc", "random"])
+def test_what_is_said_to_do_two_objectives_does(name: str) -> None:
+    """The message above names these."""
+    found = Searching(Chosen(name=name), 2).run(6)
+    assert len(found.log) == 6
