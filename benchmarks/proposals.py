@@ -5,8 +5,8 @@ next one's start.
 
 Nothing is trained: results are made up. The network is ResNet-32 without its classifier, 33 layers, a coordinate each
 (space free), so 33 coordinates. A proposal is Optuna's draw, its projection onto the budget, the plan of its trial, and
-the line on disk that keeps it; and before it, the study hears of a result. Beside it a bare study of Optuna that hears of
-every result, asked in the same run."""
+the line on disk that keeps it; and before it, the study hears of a result. Beside it a bare study of Optuna that hears
+of every result, asked in the same run."""
 
 from __future__ import annotations
 

@@ -68,6 +68,19 @@ class Ground:
         bench = PlanningBench(self.setting, self.method, self.search.seed, self.search.sparsity[0])
         return self.method(**self.arm({}).options).searched(bench)
 
+    @cached_property
+    def formulas(self) -> dict[str, dict[str, Any]]:
+        """The method's known ratios that there are at this budget: smart's classifier may be over it alone."""
+        return {name: options for name, options in self.method.formulas.items() if self._fits(name)}
+
+    def _fits(self, name: str) -> bool:
+        if name in RATIOS and self.exact:
+            try:
+                self.formula(name, self.search.sparsity[-1])
+            except ValueError:
+                return False
+        return True
+
     @property
     def exact(self) -> bool:
         """Whether the method keeps so many weights of each layer; else the ratios are proportions of filters."""
@@ -149,7 +162,7 @@ class Ground:
             )
         found = []
         for sparsity in self.search.sparsity:
-            for source in self.method.formulas if named is None else named:
+            for source in self.formulas if named is None else named:
                 try:
                     found += self._warm_start(source, sparsity)
                 except Inexpressible as error:
@@ -242,4 +255,4 @@ class Ground:
             for number, start in enumerate(self.warm_starts[: self.search.trials])
         ]
         fixed = self.search.sparsity if len(self.search.sparsity) == 1 and self.search.finalists.best != 0 else []
-        return tried + [trial for name in self.method.formulas for trial in self.formula_trials(name, fixed)]
+        return tried + [trial for name in self.formulas for trial in self.formula_trials(name, fixed)]

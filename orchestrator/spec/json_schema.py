@@ -52,6 +52,15 @@ def schema() -> dict[str, Any]:
     checks = definitions.pop("Method")["properties"]["checks"]
     definitions |= _methods(checks)
     properties["methods"]["items"] = {"$ref": "#/$defs/Methods"}
+    searched = definitions["Search"]["properties"]
+    searched["method"] = {"$ref": "#/$defs/Methods"}
+    for key, each in (("space", "Chosen"), ("sampler", "Chosen")):
+        searched[key] = {**searched[key], "anyOf": [{"type": "string", "minLength": 1}, {"$ref": f"#/$defs/{each}"}]}
+        searched[key].pop("$ref", None)
+    objective = {"anyOf": [{"type": "string", "minLength": 1}, {"$ref": "#/$defs/Objective"}]}
+    searched["objectives"]["items"] = objective
+    share = searched["sparsity"]["items"]
+    searched["sparsity"] = {**_told(searched["sparsity"]), "anyOf": [share, _untold(searched["sparsity"])]}
     return {"$schema": DIALECT, **made, "title": "A sweep of Jackpot"}
 
 
@@ -86,6 +95,15 @@ def _or_grid(option: dict[str, Any]) -> dict[str, Any]:
     """An option, or a list of values to try each; an option that takes a list itself has no grid."""
     if any(form.get("type") == "array" for form in [option, *option.get("anyOf", [])]):
         return option
-    told: dict[str, Any] = {key: option[key] for key in ("title", "description", "default") if key in option}
-    value = {key: option[key] for key in option if key not in told}
-    return {**told, "anyOf": [value, {"type": "array", "items": value, "minItems": 1}]}
+    value = _untold(option)
+    return {**_told(option), "anyOf": [value, {"type": "array", "items": value, "minItems": 1}]}
+
+
+def _told(option: dict[str, Any]) -> dict[str, Any]:
+    """What a schema says to people."""
+    return {key: option[key] for key in ("title", "description", "default") if key in option}
+
+
+def _untold(option: dict[str, Any]) -> dict[str, Any]:
+    """A schema without what it says to people."""
+    return {key: option[key] for key in option if key not in _told(option)}

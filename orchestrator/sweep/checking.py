@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
+from functools import partial
 
 from pydantic import ValidationError
 
@@ -166,7 +167,7 @@ def _coordinates(ground: Ground) -> Iterator[Problem]:
                 ("search", "bounds", pattern), f"matches no layer{nearest(pattern, names)} layers: {', '.join(names)}"
             )
     for sparsity in ground.search.sparsity if ground.exact else ():
-        yield from _said(("search", "bounds"), lambda sparsity=sparsity: ground.bounds(ground.kept(sparsity)))
+        yield from _said(("search", "bounds"), partial(ground.bounds, ground.kept(sparsity)))
 
 
 def _warm_starts(ground: Ground) -> Iterator[Problem]:
@@ -174,4 +175,4 @@ def _warm_starts(ground: Ground) -> Iterator[Problem]:
     yield from found
     for number, start in enumerate(() if found else ground.warm_starts):
         trial = ground.proposal(number, start.options, start.sparsity)
-        yield from _said(("search", "method"), lambda trial=trial: plan_trial(ground.setting, trial))
+        yield from _said(("search", "method"), partial(plan_trial, ground.setting, trial))

@@ -376,7 +376,7 @@ class RatioSearch:
                       for each in self.ground.finalist(place, options, trial.sparsity)]  # fmt: skip
         if len(self.search.sparsity) == 2:
             sparsities = sorted({self.trials[number].trial.sparsity for number in self.best})
-            for name, options in self.ground.method.formulas.items():
+            for name, options in self.ground.formulas.items():
                 found += [self._decided(each, options, -1, None)
                           for each in self.ground.formula_trials(name, sparsities)]  # fmt: skip
         self.decisions.choose(found)

@@ -52,7 +52,7 @@ def summary(search: RatioSearch, whole: bool) -> dict[str, Any]:
         "importances": _importances(search) if whole else [],
         "finalists": _finalists(search),
         "winner": winner(search),
-        "formulas": {name: search.ground.arm(options).label for name, options in search.ground.method.formulas.items()}
+        "formulas": {name: search.ground.arm(options).label for name, options in search.ground.formulas.items()}
         if search.search.finalists.best
         else {},
         "fidelity": _fidelity(search),

@@ -14,7 +14,7 @@ from methods.rungs import validation_accuracy
 from methods.step import Step
 from orchestrator.engine.bench import TrialBench
 from orchestrator.engine.folder import SweepFolder
-from orchestrator.engine.plan import Plan, Planned, make_plan
+from orchestrator.engine.plan import Planned, make_plan
 from orchestrator.engine.rungs import measure_rung, rung_cuts
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import run_trial

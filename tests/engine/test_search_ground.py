@@ -83,11 +83,11 @@ def test_a_narrow_bound_leaves_a_whole_number(ground: MakeGround) -> None:
     ("bounds", "sparsity", "message"),
     [
         ({"*": [0, 0.05]}, 0.9,  # 1 + 14 + 57 + 8
-         "the layers may keep 4 to 80 of 1,636 weights, which are sparsities from 0.9511 to 0.997555, and 164 are to be "
-         "kept; widen the bounds or change the sparsity"),
+         "the layers may keep 4 to 80 of 1,636 weights, which are sparsities from 0.9511 to 0.997555, and 164 are to "
+         "be kept; widen the bounds or change the sparsity"),
         ({"conv3": [0.5, 1]}, 0.9,
-         "the layers may keep 579 to 1,636 of 1,636 weights, which are sparsities from 0 to 0.646088, and 164 are to be "
-         "kept; widen the bounds or change the sparsity"),
+         "the layers may keep 579 to 1,636 of 1,636 weights, which are sparsities from 0 to 0.646088, and 164 are to "
+         "be kept; widen the bounds or change the sparsity"),
     ],
 )  # fmt: skip
 def test_bounds_that_cannot_meet_the_budget_say_what_they_can(
@@ -183,7 +183,8 @@ def test_filters_start_from_their_own_formulas(ground: MakeGround) -> None:
     ("source", "message"),
     [
         ("erk", "erk: no point of the space polynomial gives these counts .*; the space free holds every distribution"),
-        ("lamp", r"lamp: is said by the trained network, which .* the spaces free and mixture do \(of: \[..., lamp\]\)"),
+        ("lamp", r"lamp: is said by the trained network, which .* the spaces free and mixture do \(of: "
+                 r"\[..., lamp\]\)"),
         ("nope", "'nope' is no formula of hybrid, no file of ratios and no folder of a sweep with a search; formulas: "
                  "uniform, erk, smart, lamp, magnitude"),
     ],

@@ -22,7 +22,7 @@ TOP_KEYS = (
     "latency, sanity, tracking, storage, keep"
 )
 DATA = "digits, cifar10, cifar100, tiny_imagenet, imagenet, image_folder, fake, module:factory"
-RATIOS = "uniform, balanced, erk, smart, ascend, linear_decay, cubic, lamp"
+RATIOS = "uniform, balanced, erk, smart, ascend, linear_decay, cubic, lamp, magnitude"
 
 # what is written for one section, and the problem it must give at the line `at` of that section
 CASES = [

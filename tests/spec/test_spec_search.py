@@ -32,12 +32,12 @@ FULL: dict[str, Any] = {
     "finalists": {"best": 2, "seeds": [100, 101]},
 }
 KEYS = (
-    "method, sparsity, objectives, space, bounds, sampler, trials, seed, concurrency, max_hours, warm_starts, fidelity, "
-    "finalists"
+    "method, sparsity, objectives, space, bounds, sampler, trials, seed, concurrency, max_hours, warm_starts, "
+    "fidelity, finalists"
 )
 METRICS = (
-    "accuracy/val, sparsity/global, compression_ratio, macs/speedup, loss/val, macs, size/sparse_mb, size/compressed_mb, "
-    "latency/speedup/bN, latency/ms/bN, memory/peak_mb/bN (N: images of a batch)"
+    "accuracy/val, sparsity/global, compression_ratio, macs/speedup, loss/val, macs, size/sparse_mb, "
+    "size/compressed_mb, latency/speedup/bN, latency/ms/bN, memory/peak_mb/bN (N: images of a batch)"
 )
 
 
@@ -104,24 +104,29 @@ def test_the_goal_is_what_is_good_of_a_metric(metric: str, goal: Any, up: bool, 
          "sparsity: a range goes from the least to the most; write [0.9, 0.98], or one number"),
         ({"sparsity": [0.8, 0.9, 0.95]}, "sparsity: expected a list of at most 2, found a list"),
         ({"objectives": ["accuracy/test"]},
-         "objectives[0]: accuracy/test must not steer a search: test is evaluated once, on the finalists; use accuracy/val"),
+         "objectives[0]: accuracy/test must not steer a search: test is evaluated once, on the "
+         "finalists; use accuracy/val"),
         ({"objectives": ["macs", {"metric": "loss/test"}]},
-         "objectives[1].metric: loss/test must not steer a search: test is evaluated once, on the finalists; use loss/val"),
+         "objectives[1].metric: loss/test must not steer a search: test is evaluated once, on the "
+         "finalists; use loss/val"),
         ({"objectives": ["acuracy"]}, f"objectives[0]: unknown metric 'acuracy'; known: {METRICS}"),
         ({"objectives": ["latency/ms/b"]}, f"objectives[0]: unknown metric 'latency/ms/b'; known: {METRICS}"),
         ({"objectives": ["macs", {"metric": "macs", "goal": "max"}]}, "objectives: macs stands twice; remove one"),
-        ({"objectives": ["macs", "accuracy/val", "loss/val"]}, "objectives: expected a list of at most 2, found a list"),
+        ({"objectives": ["macs", "accuracy/val", "loss/val"]}, "objectives: expected a list of at most "
+                                                               "2, found a list"),
         ({"objectives": []}, "objectives: expected a list of at least 1, found an empty list"),
         ({"objectives": [{"metric": "macs", "goal": "minimise"}]},
          "objectives[0].goal: unknown value 'minimise'; allowed: max, min"),
         ({"method": {"name": "hybrid", "ratio": "erk"}}, "method: ratio: is what is searched for; leave it out"),
         ({"method": {"name": "hybrid", "classifier_keep": 0.3}},
          "method: classifier_keep: is what is searched for; leave it out"),
-        ({"method": {"name": "hybrid", "checks": ["rearrange"]}}, "method: checks go with `methods`; a search has none"),
+        ({"method": {"name": "hybrid", "checks": ["rearrange"]}}, "method: checks go with `methods`; a "
+                                                                  "search has none"),
         ({"finalists": {"seeds": [0, 1]}},
          "finalists.seeds: 0 is the search's own seed, on which the finalists were chosen; take another"),
         ({"finalists": {"seeds": [1, 1]}}, "finalists.seeds: 1 stands twice; remove one"),
-        ({"bounds": {"fc": [0.5, 0.1]}}, "bounds: fc: goes from the least to the greatest keep ratio; write [0.1, 0.5]"),
+        ({"bounds": {"fc": [0.5, 0.1]}}, "bounds: fc: goes from the least to the greatest keep ratio; "
+                                         "write [0.1, 0.5]"),
         ({"bounds": {"fc": [0, 1.5]}}, "bounds.fc[1]: expected a number not above 1, found 1.5"),
         ({"trials": 0}, "trials: expected a number not below 1, found 0"),
         ({"concurrency": 0}, "concurrency: expected a number not below 1, found 0"),

@@ -16,8 +16,8 @@ SEARCH: dict[str, Any] = {"method": "hybrid", "sparsity": 0.95}
 FILTERS: dict[str, Any] = {"method": "filter_prune", "sparsity": 0.5, "space": "free"}
 ABLE = "random, one_shot, lottery, lr_rewinding, fine_tune, hybrid, filter_prune"
 SAMPLERS = (
-    "tpe, nsga2, nsga3, gp, cmaes, qmc, random, CmaEsSampler, NSGAIISampler, NSGAIIISampler, QMCSampler, RandomSampler, "
-    "TPESampler, GPSampler"
+    "tpe, nsga2, nsga3, gp, cmaes, qmc, random, CmaEsSampler, NSGAIISampler, NSGAIIISampler, QMCSampler, "
+    "RandomSampler, TPESampler, GPSampler"
 )
 LEFT = "below the 84 steps (4 epochs) that a ticket is trained"
 
@@ -50,12 +50,14 @@ def test_a_search_that_is_right(search: dict[str, Any]) -> None:
         # the method
         ({"method": "snip"}, f"method: snip takes no layer-wise ratios to search for; those that do: {ABLE}"),
         ({"method": {"name": "hybrid", "rewindto": 3}},
-         "method: rewindto: unknown key; did you mean 'rewind_to'? known: ratio, ratios, classifier_keep, variant, rewind_to"),
+         "method: rewindto: unknown key; did you mean 'rewind_to'? known: ratio, ratios, "
+         "classifier_keep, variant, rewind_to"),
         ({"method": {"name": "hybrid", "rewind_to": "9ep"}},
-         "method: rewind_to: 9ep is not before the schedule's end, where a ticket has nothing left to train; rewind to an "
-         "earlier step"),
+         "method: rewind_to: 9ep is not before the schedule's end, where a ticket has nothing left to train; rewind to "
+         "an earlier step"),
         # the space
-        ({"space": "polynomal"}, "space: unknown space 'polynomal'; did you mean 'polynomial'? known: free, polynomial, "
+        ({"space": "polynomal"}, "space: unknown space 'polynomal'; did you mean 'polynomial'? known: "
+                                 "free, polynomial, "
                                  "erk_power, stages, mixture"),
         ({"space": {"name": "polynomial", "degree": 1}}, "space.degree: unknown key; known: power, decay, classifier"),
         ({"space": {"name": "free", "low": 2}}, "space.low: expected a number below 0, found 2"),
@@ -93,18 +95,18 @@ def test_a_search_that_is_right(search: dict[str, Any]) -> None:
          "[least, most]"),
         # the warm starts
         ({"warm_starts": ["lamp"]},
-         "warm_starts: lamp: is said by the trained network, which the space polynomial does not follow; the spaces free "
-         "and mixture do (of: [..., lamp])"),
+         "warm_starts: lamp: is said by the trained network, which the space polynomial does not follow; the spaces "
+         "free and mixture do (of: [..., lamp])"),
         ({"warm_starts": ["erk"]},
          "warm_starts: erk: no point of the space polynomial gives these counts (the nearest keeps 47 weights in layer "
          "'conv1', where 108 are asked); the space free holds every distribution, and wider ranges (its options power, "
          "decay, classifier) more"),
         ({"warm_starts": ["nope"]},
-         "warm_starts: 'nope' is no formula of hybrid, no file of ratios and no folder of a sweep with a search; formulas: "
-         "uniform, erk, smart, lamp, magnitude"),
+         "warm_starts: 'nope' is no formula of hybrid, no file of ratios and no folder of a sweep with a search; "
+         "formulas: uniform, erk, smart, lamp, magnitude"),
         ({"space": "mixture", "warm_starts": ["erk"]},
-         "warm_starts: the space mixture is made from lamp, which is not among the warm_starts; add it there, or leave it "
-         "out of the space's `of`"),
+         "warm_starts: the space mixture is made from lamp, which is not among the warm_starts; add it there, or leave "
+         "it out of the space's `of`"),
         # the fidelity
         ({"method": "fine_tune", "fidelity": {}},
          "fidelity: fine_tune trains its tickets itself, in one piece; leave fidelity out"),
@@ -162,7 +164,8 @@ def test_a_file_of_another_networks_ratios_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "other.json"
     file.write_text(json.dumps({"conv1": 0.5}))
     assert said({"warm_starts": [str(file)]}) == [
-        "spec: search.warm_starts: ratios: 'conv2' is missing; expected a keep ratio for each of conv1, conv2, conv3, fc"
+        "spec: search.warm_starts: ratios: 'conv2' is missing; expected a keep ratio for each of conv1, "
+        "conv2, conv3, fc"
     ]
 
 

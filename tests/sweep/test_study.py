@@ -41,7 +41,7 @@ def outcome(number: int, point: dict[str, float], objectives: int) -> Told:
         7: Told((math.nan, 0.5)[:objectives]),
         11: Told((math.inf, 0.5)[:objectives]),
         14: Told(None, (0.1, 0.2)),
-        18: Told(values[:-1] + (-math.inf,)),
+        18: Told((*values[:-1], -math.inf)),
     }
     return bad.get(number, Told(values))
 
