@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from fnmatch import fnmatch
 from functools import cached_property
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,8 @@ class Ground:
         for pattern, (least, most) in self.search.bounds.items():
             for i, layer in enumerate(self.layers):
                 if fnmatch(layer.name, pattern):
-                    low[i] = max(low[i], -int(-least * layer.weights // 1))  # rounded up
-                    high[i] = max(int(most * layer.weights), low[i])
+                    low[i] = max(low[i], ceil(Decimal(str(least)) * layer.weights))
+                    high[i] = max(floor(Decimal(str(most)) * layer.weights), low[i])
         if not sum(low) <= keep <= sum(high):
             total = budget.total(self.layers)
             raise ValueError(

@@ -150,10 +150,17 @@ class Search(Section):
             raise ValueError(f"{values[0].metric} stands twice; remove one")
         return values
 
+    @field_validator("warm_starts")
+    @classmethod
+    def _starts_once(cls, values: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if values is None else each_once(values)
+
     @field_validator("sparsity")
     @classmethod
     def _ascending(cls, values: list[Decimal]) -> list[Decimal]:
-        if len(values) == 2 and values[0] >= values[1]:
+        if len(values) == 2 and values[0] == values[1]:
+            raise ValueError(f"both ends of the range are {values[0]}; write {values[0]}")
+        if len(values) == 2 and values[0] > values[1]:
             raise ValueError(
                 f"a range goes from the least to the most; write [{values[1]}, {values[0]}], or one number"
             )

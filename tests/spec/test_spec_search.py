@@ -181,3 +181,11 @@ def test_the_json_schema_takes_a_search_that_loads(section: dict[str, Any]) -> N
 )
 def test_the_json_schema_refuses_what_does_not_load(changes: dict[str, Any]) -> None:
     assert not Draft202012Validator(schema()).is_valid({**BASE, "search": SEARCH | changes})
+
+
+def test_a_warm_start_stands_once_and_a_range_has_two_ends() -> None:
+    def said(**changes: Any) -> list[str]:
+        return load({**BASE, "search": SEARCH | changes}).report()
+
+    assert said(warm_starts=["erk", "erk"]) == ["spec: search.warm_starts: erk stands twice; remove one"]
+    assert said(sparsity=[0.9, 0.9]) == ["spec: search.sparsity: both ends of the range are 0.9; write 0.9"]
