@@ -44,9 +44,9 @@ LONGEST = 900.0
 
 
 class Sweep:
-    """The sweep in a folder, run by the real command: 14 trials of so many epochs."""
+    """The sweep in a folder, run by the real command: 14 trials of so many epochs, or what another spec says."""
 
-    def __init__(self, folder: Path, epochs: int = 24) -> None:
+    def __init__(self, folder: Path, epochs: int = 24, spec: str = SPEC) -> None:
         self.path, self.folder = folder, SweepFolder(folder)
         plugin = folder.parent / "plugin"
         points = plugin / "shaken_often-1.dist-info"
@@ -54,7 +54,7 @@ class Sweep:
         (points / "entry_points.txt").write_text("[jackpot.methods]\noften = shaken_often:Often\n")
         (points / "METADATA").write_text("Metadata-Version: 2.1\nName: shaken-often\nVersion: 1\n")
         (plugin / "shaken_often.py").write_text(OFTEN)
-        (folder.parent / "shaken.yaml").write_text(SPEC.replace("EPOCHS", str(epochs)))
+        (folder.parent / "shaken.yaml").write_text(spec.replace("EPOCHS", str(epochs)))
 
     def start(self) -> subprocess.Popen:
         """The command, as a process of its own."""
