@@ -52,7 +52,8 @@ def _details(result: dict[str, Any] | None) -> dict[str, Any]:
     """What a list of trials says of one beside its state."""
     if result is None:
         return {}
-    return {**{name: result["metrics"].get(name) for name in ("accuracy/test", "accuracy/val")}, "why": why(result)}
+    known = {name: result["metrics"][name] for name in ("accuracy/val", "accuracy/test") if name in result["metrics"]}
+    return {**known, "why": why(result)}
 
 
 def _is_running(events: list[dict[str, Any]], run: str) -> bool:

@@ -100,7 +100,15 @@ def folder(tmp_path: Path) -> SweepFolder:
 
 def test_states_without_a_driver(folder: SweepFolder) -> None:
     found = status(folder)
-    assert found["counts"] == {"done": 1, "diverged": 0, "running": 0, "failed": 1, "blocked": 0, "left": 3}
+    assert found["counts"] == {
+        "done": 1,
+        "diverged": 0,
+        "running": 0,
+        "dropped": 0,
+        "failed": 1,
+        "blocked": 0,
+        "left": 3,
+    }
     assert (found["trials"], found["driver"], found["running"]) == (5, None, [])
     assert found["bad"] == {"failed": "failed"}
     assert found["states"]["done"] == {"state": "done", "accuracy/test": 0.5, "why": ""}
