@@ -47,7 +47,7 @@ and its proposals are asked for again."""
 DRAWS = "draws"
 """The note of how many draws were made for a proposal before the one that stands, where there were any."""
 
-MOST, BEST, STEP = 1000, 100, 100
+MOST, BEST, STEP = 300, 100, 50
 """From proposal number MOST on, every STEP proposals the study begins anew with the BEST best and the latest results,
 so that it never holds more than MOST results: TPE's time for a proposal grows with what it is told."""
 
