@@ -234,9 +234,10 @@ class Ground:
         return arm if label is None else replace(arm, label=label)
 
     def proposal(self, number: int, options: Mapping[str, Any], sparsity: Decimal) -> Trial:
-        """The trial of a proposal."""
+        """The trial of a proposal, on the next of the search's training seeds."""
         arm = self.arm(options, f"{self.method.name}-search{number}")
-        return Trial(self.setting.model, arm, sparsity, self.search.seed, search=number)
+        seed = self.search.seed + number % self.search.seeds
+        return Trial(self.setting.model, arm, sparsity, seed, search=number)
 
     def formula_trials(self, name: str, sparsities: Sequence[Decimal]) -> list[Trial]:
         """A formula on the finalists' seeds: what the finalists are judged by."""

@@ -121,7 +121,11 @@ class Search(Section):
     trials: int = Field(default=60, ge=1, le=100_000)
     """Proposals, warm starts included."""
     seed: int = Field(default=0, ge=0)
-    """Of the sampler's draws, and of the training of every proposal."""
+    """Of the sampler's draws, and of the training of the proposals."""
+    seeds: int = Field(default=1, ge=1)
+    """How many training seeds the proposals take in turn: seed, seed + 1, ... With one, all share one dense network,
+    and the search also follows what is peculiar to it; with more, what it finds holds for other networks rather, and
+    the sampler sees the noise of training."""
     concurrency: int = Field(default=2, ge=1)
     """Proposals in flight: proposal n is made from exactly the results 0 to n - concurrency, whichever ends first. Not
     taken from the machine, so that the same spec searches the same way everywhere."""
@@ -176,9 +180,9 @@ class Search(Section):
 
     @model_validator(mode="after")
     def _seeds_are_fresh(self) -> Search:
-        if self.seed in self.finalists.seeds:
+        own = [seed for seed in self.finalists.seeds if self.seed <= seed < self.seed + self.seeds]
+        if own:
             raise ValueError(
-                f"finalists.seeds: {self.seed} is the search's own seed, on which the finalists were chosen; take "
-                "another"
+                f"finalists.seeds: {own[0]} is the search's own seed, on which the finalists were chosen; take another"
             )
         return self

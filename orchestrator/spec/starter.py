@@ -77,6 +77,7 @@ seeds: [0, 1, 2]                  # the same for every method, so that differenc
 #   sampler: tpe                  # or nsga2, nsga3, gp, cmaes, qmc, random; further keys are Optuna's options of it
 #   trials: 60                    # proposals, warm starts included
 #   seed: 0                       # of the proposals' draws and trainings
+#   seeds: 1                      # how many training seeds they take in turn: seed, seed + 1, ...
 #   concurrency: 2                # proposals in flight
 #   max_hours: 8                  # none is made later
 #   warm_starts: [uniform, erk]   # tried first (default: all that the space can express); also a file of ratios, or

@@ -32,7 +32,7 @@ FULL: dict[str, Any] = {
     "finalists": {"best": 2, "seeds": [100, 101]},
 }
 KEYS = (
-    "method, sparsity, objectives, space, bounds, sampler, trials, seed, concurrency, max_hours, warm_starts, "
+    "method, sparsity, objectives, space, bounds, sampler, trials, seed, seeds, concurrency, max_hours, warm_starts, "
     "fidelity, finalists"
 )
 METRICS = (

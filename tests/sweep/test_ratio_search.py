@@ -128,6 +128,12 @@ def test_a_search_that_is_cut_off_goes_on_as_if_nothing_had_been(start, sampler,
         assert {n: p.id for n, p in again.search.trials.items()} == {n: p.id for n, p in whole.search.trials.items()}
 
 
+def test_proposals_take_the_training_seeds_in_turn(start):
+    sweep = start(seeds=3).run()
+    assert [sweep.search.trials[n].trial.seed for n in range(14)] == [n % 3 for n in range(14)]
+    assert {p.trial.seed for p in sweep.plan.planned if p.trial.search is None} == {7, 8}
+
+
 def test_a_proposal_waits_for_the_result_it_is_made_from_and_no_longer(start):
     sweep = start(concurrency=2)
     first, second = sweep.proposals(2)
