@@ -126,7 +126,7 @@ def finalists(
             counts[number] = fitted
     values = {number: proposals[number].values or () for number in counts}
     losses = {number: proposals[number].loss or 0.0 for number in counts}
-    return [counts[number] for number in best(values, ups, losses, FINALISTS)]
+    return [counts[number] for number in best(values, ups, losses, FINALISTS, REFERENCE)]
 
 
 def worth(values: Mapping[int, tuple[float, ...]], ups: Sequence[bool]) -> float:

@@ -26,17 +26,26 @@ def pareto(values: Values, ups: Sequence[bool]) -> list[int]:
     return [found[own] for own in sorted(found, reverse=True)]
 
 
-def best(values: Values, ups: Sequence[bool], ties: Mapping[int, float], count: int) -> list[int]:
+def best(
+    values: Values, ups: Sequence[bool], ties: Mapping[int, float], count: int, reference: Sequence[float] = ()
+) -> list[int]:
     """The `count` best proposals, the best first. With one objective by its value, then by `ties` (less is better: the
-    validation loss, which tells apart what accuracy counts as equal), then the earliest. With two objectives so many
-    of the Pareto set, both of its ends among them and the others spread evenly over it."""
+    validation loss, which tells apart what accuracy counts as equal), then the earliest. With two objectives one after
+    another the one of the Pareto set that adds most to the area over the `reference`, the earliest of equals: a point
+    that is good in one objective alone, and worthless in the other, adds nothing and is not among them."""
     if len(ups) == 1:
         ranked = sorted(values, key=lambda n: (*(-x for x in signed(values[n], ups)), ties.get(n, 0.0), n))
         return ranked[:count]
-    front = pareto(values, ups)
-    if len(front) <= count or count < 2:
-        return front[:count]
-    return [front[round(i * (len(front) - 1) / (count - 1))] for i in range(count)]
+    chosen: dict[int, tuple[float, ...]] = {}
+    left, area = sorted(pareto(values, ups)), 0.0
+    while left and len(chosen) < count:
+        areas = {number: hypervolume({**chosen, number: values[number]}, ups, reference) for number in left}
+        number = max(left, key=lambda number: areas[number])
+        if areas[number] <= area and chosen:
+            break
+        chosen[number], area = values[number], areas[number]
+        left.remove(number)
+    return list(chosen)
 
 
 def hypervolume(values: Values, ups: Sequence[bool], reference: Sequence[float]) -> float:

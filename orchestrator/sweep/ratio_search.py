@@ -349,7 +349,15 @@ class RatioSearch:
                 seen.append(options)
                 values[number] = own
         losses = {n: float((self.result(n) or {})["metrics"].get("loss/val", 0.0)) for n in values}
-        return best(values, self.ups, losses, max(1, self.search.finalists.best))
+        return best(values, self.ups, losses, max(1, self.search.finalists.best), self.reference)
+
+    @property
+    def reference(self) -> list[float]:
+        """What a hypervolume is measured over: the worst value of each objective among the warm starts; among all where
+        none of these has one."""
+        values = self.all_values
+        starts = {n: own for n, own in values.items() if n < self.first} or values
+        return [(min if up else max)((own[i] for own in starts.values()), default=0.0) for i, up in enumerate(self.ups)]
 
     @property
     def all_values(self) -> dict[int, tuple[float, ...]]:

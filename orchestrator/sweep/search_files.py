@@ -117,11 +117,10 @@ def winner(search: RatioSearch) -> str | None:
 
 
 def _hypervolume(search: RatioSearch) -> dict[str, Any]:
-    """Over the worst value of each objective among the warm starts; among all where none of these has ended."""
-    values = search.all_values
-    starts = {n: v for n, v in values.items() if n < search.first} or values
-    worst = [(min if up else max)(own[i] for own in starts.values()) for i, up in enumerate(search.ups)]
-    return {"reference": worst, "value": hypervolume(values, search.ups, worst)}
+    return {
+        "reference": search.reference,
+        "value": hypervolume(search.all_values, search.ups, search.reference),
+    }
 
 
 def _importances(search: RatioSearch) -> list[dict[str, float]]:

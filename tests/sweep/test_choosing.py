@@ -46,13 +46,15 @@ def test_without_losses_the_earliest_is_the_best() -> None:
     assert best({3: (0.9,), 1: (0.9,), 2: (0.9,)}, [True], {}, 2) == [1, 2]
 
 
-@pytest.mark.parametrize(
-    ("count", "wanted"),
-    [(1, [0]), (2, [0, 6]), (3, [0, 3, 6]), (4, [0, 2, 4, 6]), (7, [0, 1, 2, 3, 4, 5, 6]), (9, [0, 1, 2, 3, 4, 5, 6])],
-)
-def test_the_best_of_two_objectives_are_spread_over_the_front(count: int, wanted: list[int]) -> None:
-    front = {number: (1.0 - number / 10, 100.0 - number) for number in range(7)}
-    assert best(front | {7: (0.1, 200.0)}, UP_DOWN, {}, count) == wanted
+def test_the_best_of_two_objectives_add_most_to_the_area_over_the_reference() -> None:
+    # over (0.5, 100): 0 covers 0.4 x 10, 1 covers 0.3 x 60, 2 covers 0.1 x 90; 3 is worse than the reference
+    front = {0: (0.9, 90.0), 1: (0.8, 40.0), 2: (0.6, 10.0), 3: (0.2, 1.0), 4: (0.7, 95.0)}
+    assert best(front, UP_DOWN, {}, 1, (0.5, 100.0)) == [1]
+    # beside 1 (18), 2 adds 0.1 x 30 = 3 and 0 adds 0.1 x 10 = 1
+    assert best(front, UP_DOWN, {}, 2, (0.5, 100.0)) == [1, 2]
+    assert best(front, UP_DOWN, {}, 9, (0.5, 100.0)) == [1, 2, 0]
+    assert best({3: (0.2, 1.0), 5: (0.3, 2.0)}, UP_DOWN, {}, 2, (0.5, 100.0)) == [3]
+    assert best({}, UP_DOWN, {}, 2, (0.5, 100.0)) == []
 
 
 def test_hypervolume_of_three_points_one_beaten_and_one_outside() -> None:
