@@ -83,8 +83,8 @@ class Finalists(Section):
     """The ratios that are trained again on other seeds, beside every formula, and tested once."""
 
     best: int = Field(default=3, ge=0)
-    """How many of the search's ratios: the best by one objective, or those of the Pareto set of two that add most to its
-    area; 0: none, and no formulas (default: 3). The winner is the one with the highest validation accuracy over the
+    """How many of the search's ratios: the best by one objective, or those of the Pareto set of two that add most to
+    its area; 0: none, and no formulas (default: 3). The winner is the one with the highest validation accuracy over the
     finalists' seeds."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Written] = Field(
         default=(100, 101, 102, 103, 104), min_length=1
