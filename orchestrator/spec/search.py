@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from methods.step import Step
 from orchestrator.spec.method import Method
+from orchestrator.spec.problems import nearest
 from orchestrator.spec.section import Named, Scalar, Section, Sparsity, Written, as_list, each_once
 
 UP = ("accuracy/val", "sparsity/global", "compression_ratio", "macs/speedup")
@@ -37,7 +38,8 @@ class Objective(Section):
         stem = value.rstrip("0123456789")
         if value not in UP + DOWN and not (stem != value and stem in MEASURED_UP + MEASURED_DOWN):
             known = ", ".join([*UP, *DOWN, *(f"{name}N" for name in MEASURED_UP + MEASURED_DOWN)])
-            raise ValueError(f"unknown metric {value!r}; known: {known} (N: images of a batch)")
+            near = nearest(value, [*UP, *DOWN])
+            raise ValueError(f"unknown metric {value!r}{near} known: {known} (N: images of a batch)")
         return value
 
     @property

@@ -109,7 +109,8 @@ def test_the_goal_is_what_is_good_of_a_metric(metric: str, goal: Any, up: bool, 
         ({"objectives": ["macs", {"metric": "loss/test"}]},
          "objectives[1].metric: loss/test must not steer a search: test is evaluated once, on the "
          "finalists; use loss/val"),
-        ({"objectives": ["acuracy"]}, f"objectives[0]: unknown metric 'acuracy'; known: {METRICS}"),
+        ({"objectives": ["acuracy"]},
+         f"objectives[0]: unknown metric 'acuracy'; did you mean 'accuracy/val'? known: {METRICS}"),
         ({"objectives": ["latency/ms/b"]}, f"objectives[0]: unknown metric 'latency/ms/b'; known: {METRICS}"),
         ({"objectives": ["macs", {"metric": "macs", "goal": "max"}]}, "objectives: macs stands twice; remove one"),
         ({"objectives": ["macs", "accuracy/val", "loss/val"]}, "objectives: expected a list of at most "
