@@ -73,11 +73,11 @@ class Plan:
         for run in _runs(planned.chain.trainings):
             steps = {request.until for request in planned.chain.trainings if request.run == run}
             self.cuts[run] = sorted({*self.cuts.get(run, []), *steps})
-        owners = self.owners  # of what was known before, first
+        owners, users = self.owners, self._users  # of what was known before, first
         self.planned.append(planned)
         self.by_id[planned.id] = planned
         for request in planned.chain.requests:
-            self._users[request.key] += 1
+            users[request.key] += 1
         for key in self.missing_of(planned, self._has):
             owners.setdefault(key, planned.id)
 

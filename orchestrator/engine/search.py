@@ -54,7 +54,7 @@ class Ground:
         """What a search is, so that decisions of another one are told apart: all that its proposals depend on. More
         trials, other finalists, more time: the same search goes on."""
         said = self.search.model_dump(mode="json", exclude={"trials", "finalists", "max_hours", "warm_starts"})
-        started = [[start.source, dict(start.options), str(start.sparsity)] for start in self.warm_starts]
+        started = [[dict(start.options), str(start.sparsity)] for start in self.warm_starts]
         source = source_hash(self.method.__module__)
         return digest([said, started, source, self.setting.key, self.setting.recipe, self.setting.latency])
 
@@ -99,7 +99,8 @@ class Ground:
             for i, layer in enumerate(self.layers):
                 if fnmatch(layer.name, pattern):
                     low[i] = max(low[i], ceil(Decimal(str(least)) * layer.weights))
-                    high[i] = max(floor(Decimal(str(most)) * layer.weights), low[i])
+                    high[i] = min(high[i], floor(Decimal(str(most)) * layer.weights))
+        high = [max(pair) for pair in zip(low, high, strict=True)]
         if not sum(low) <= keep <= sum(high):
             total = budget.total(self.layers)
             raise ValueError(
@@ -126,7 +127,8 @@ class Ground:
         """The budget of a proposal, to a hundredth of a percent."""
         if len(self.search.sparsity) == 1:
             return self.search.sparsity[0]
-        return Decimal(f"{point['sparsity']:.4f}")
+        least, most = self.search.sparsity
+        return min(max(Decimal(f"{point['sparsity']:.4f}"), least), most)
 
     def ratios(self, space: Space, point: Mapping[str, float]) -> dict[str, float]:
         """The keep ratio of every layer at a point: exactly the budget, or proportions whose largest is 1."""

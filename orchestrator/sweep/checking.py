@@ -135,6 +135,12 @@ def _fidelity(ground: Ground) -> Iterator[Problem]:
     path: Path = ("search", "fidelity")
     if not len(ground.setting.data.validation.labels):
         yield Problem(path, "looks at validation images, and data.validation holds out none; set it to 0.1, say")
+    if not list(_coordinates(ground)) and ground.profiles:
+        yield Problem(
+            path,
+            f"may stop the trial of {ground.profiles[0]}, which the space {ground.search.space.name} is made from; "
+            "leave fidelity out, or it out of the space's `of`",
+        )
     bench = PlanningBench(ground.setting, ground.method, ground.search.seed, ground.search.sparsity[0])
     try:
         ticket = ground.method(**ground.arm({}).options).find(bench)

@@ -38,6 +38,8 @@ def collect(folder: SweepFolder, dry_run: bool = False) -> tuple[int, int]:
 def _of_search(search: RatioSearch) -> set[str]:
     """The stages that the trials of a search may still need: of those that are planned without a result, and, while
     others are to come, of all that it began with, whose dense networks they share."""
+    if search.complete and search.decisions.finalists:
+        search.advance()  # takes the finalists into the plan
     planned = search.plan.planned if not search.settled else []
     return {
         key

@@ -85,6 +85,8 @@ class Driver:
         if hours is not None:
             seconds = min(hours * 3600, threading.TIMEOUT_MAX)
             deadline = _timer(seconds, lambda: self.stop(f"--max-hours {hours:g} is over"))
+        if self.search:
+            write_text(turn_file(self.folder), "0\n")  # what an earlier run has left says nothing
         try:
             with interrupts(self.interrupt), ray_session(address), self.progress:
                 self._fit()
@@ -198,8 +200,9 @@ class Driver:
         try:
             self.search.end(trial)
             for planned in self.search.advance():
-                self.progress.add(planned)
-                self.schedule.add(planned, self.plan.segments(planned))
+                if planned.id not in self.plan.done:
+                    self.progress.add(planned)
+                    self.schedule.add(planned, self.plan.segments(planned))
             if time.monotonic() - self._summarised > SUMMARY_SECONDS:
                 write_summary(self.search)
                 self._summarised = time.monotonic()

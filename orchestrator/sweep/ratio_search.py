@@ -51,7 +51,6 @@ class RatioSearch:
         self.seconds: list[float] = []
         """What each proposal of this run took the driver."""
         self._results: dict[int, Result | None] = {}
-        self._unknown: set[int] = set()
         self._fill()
 
     # What there is
@@ -244,7 +243,7 @@ class RatioSearch:
     def _profile_numbers(self) -> dict[str, int]:
         """The warm starts whose results the space is made from."""
         sources = {start.source: number for number, start in enumerate(self.ground.warm_starts[: self.first])}
-        return {name: sources[name] for name in self.ground.profiles}
+        return {name: sources.get(name, -1) for name in self.ground.profiles}  # -1: never tried
 
     def _layers(self, number: int) -> list[int] | None:
         """What a proposal's ticket keeps in each layer."""
@@ -345,8 +344,8 @@ class RatioSearch:
         values: dict[int, tuple[float, ...]] = {}
         seen = []
         for number, own in self.all_values.items():
-            if (options := self.options(number)) not in seen:
-                seen.append(options)
+            if (asked := (self.options(number), self.trials[number].trial.sparsity)) not in seen:
+                seen.append(asked)
                 values[number] = own
         losses = {n: float((self.result(n) or {})["metrics"].get("loss/val", 0.0)) for n in values}
         return best(values, self.ups, losses, max(1, self.search.finalists.best), self.reference)
@@ -401,6 +400,11 @@ class RatioSearch:
         if number in self.decisions.proposals:
             return self.decisions.proposals[number].options
         start = self.ground.warm_starts[number]
+        if "ratios" in start.options:
+            return dict(start.options)
+        if not self.ground.exact:  # proportions: all alike, or what the network says
+            names = [layer.name for layer in self.ground.layers]
+            return {"ratios": dict.fromkeys(names, 1.0)} if start.source == "uniform" else dict(start.options)
         counts = self.ground.counts_of(start) or self._layers(number)
         if counts is None:
             return dict(start.options)

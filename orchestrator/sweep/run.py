@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from methods import registry
 from orchestrator.engine.data import load_data
 from orchestrator.engine.files import write_sealed, write_text
 from orchestrator.engine.folder import FolderError, SweepFolder
@@ -22,7 +23,7 @@ from orchestrator.sweep.collect import collect
 from orchestrator.sweep.driver import Driver
 from orchestrator.sweep.outcome import Outcome, finished, resumed
 from orchestrator.sweep.ratio_search import RatioSearch
-from orchestrator.sweep.search_files import write_all
+from orchestrator.sweep.search_files import write_all, write_ratios, write_summary
 
 
 def anchored(spec: Spec) -> Spec:
@@ -37,6 +38,13 @@ def anchored(spec: Spec) -> Spec:
     }
     if root := getattr(spec.data, "root", None):
         changes["data"] = spec.data.model_copy(update={"root": str(Path(root).expanduser().absolute())})
+    if spec.search and spec.search.warm_starts:
+        formulas = registry.get(spec.search.method.name).formulas
+        starts = tuple(
+            start if start in formulas else str(Path(start).expanduser().absolute())
+            for start in spec.search.warm_starts
+        )
+        changes["search"] = spec.search.model_copy(update={"warm_starts": starts})
     return spec.model_copy(update=changes)
 
 
@@ -85,7 +93,7 @@ def run_sweep(
             driver.run(address, hours)
         finally:
             if search:
-                write_all(search)
+                _write_search(search, driver)
             found = finished(folder, plan)
             statuses = {planned.id: found.get(planned.id, "missing") for planned in plan.planned}
             undecided = search.undecided if search else 0
@@ -100,6 +108,18 @@ def run_sweep(
         if spec.keep == "tickets" and outcome.exit_code == 0:
             collect(folder)
     return outcome
+
+
+def _write_search(search: RatioSearch, driver: Driver) -> None:
+    """Write what a search leaves; of one that was interrupted, what takes no time."""
+    try:
+        if driver.interrupted:
+            write_summary(search)
+            write_ratios(search)
+        else:
+            write_all(search)
+    except Exception as error:  # whatever is wrong with them, the results stand
+        driver.progress.say(f"the search's files are not up to date ({error}); the next `jackpot run` writes them")
 
 
 def _searched(spec: Spec) -> dict[str, Any] | None:

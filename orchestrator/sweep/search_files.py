@@ -71,9 +71,8 @@ def _fidelity(search: RatioSearch) -> dict[str, Any] | None:
 
 
 def _proposal(search: RatioSearch, number: int) -> dict[str, Any]:
-    planned, result = search.trials[number], search.folder.result(search.trials[number].id)
-    if result is not None and result["key"] != planned.chain.key:
-        result = None
+    planned = search.trials[number]
+    result = search.result(number) or search.folder.result(planned.id, planned.chain.key)
     starts = search.ground.warm_starts
     values = search.values(result)
     return {

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.engine.seeds import derive
 from orchestrator.spec.problems import nearest
 from orchestrator.spec.search import Chosen
+from orchestrator.sweep.choosing import pareto
 
 if TYPE_CHECKING:
     import optuna
@@ -249,9 +250,13 @@ class Study:
             self._add(self._study, each, point, attrs)
 
     def _kept(self) -> list[int]:
-        """The best by the first objective and the latest, in their order."""
+        """The best and the latest, in their order: of two objectives the Pareto set, thinned evenly, then the best by
+        the first one."""
         good = [n for n, (_, told, _) in self._told.items() if told.finite]
-        best = sorted(good, key=lambda n: -self._signed(n))[:BEST]
+        values = {n: self._told[n][1].values or () for n in good}
+        front = pareto(values, self._ups) if len(self._ups) > 1 else []
+        thinned = front[:: len(front) // BEST + 1]
+        best = list(dict.fromkeys([*thinned, *sorted(good, key=lambda n: -self._signed(n))]))[:BEST]
         latest = sorted(self._told)[-(MOST - BEST - STEP) :]
         return sorted({*best, *latest})
 

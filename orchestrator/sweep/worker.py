@@ -24,7 +24,9 @@ from orchestrator.spec.models import Spec
 log = logging.getLogger(__name__)
 
 STOP_CHECK_SECONDS = 0.5
-WAIT_SECONDS = 0.05
+WAIT_SECONDS, LONGEST_WAIT = 0.05, 30.0
+"""How often a slot that waits for a search looks, and how long it waits: a driver that was told to stop may not have
+been able to write so."""
 
 
 class Worker(tune.Trainable):
@@ -65,7 +67,8 @@ class Worker(tune.Trainable):
 
     def _wait(self, turn: int) -> dict[str, Any]:
         """Hold the slot until more than `turn` trials have ended: what comes next depends on them."""
-        while not self.sweep.stop_requested():
+        until = time.monotonic() + LONGEST_WAIT
+        while not self.sweep.stop_requested() and time.monotonic() < until:
             with contextlib.suppress(OSError, ValueError):  # not there yet
                 if int(turn_file(self.sweep).read_text()) > turn:
                     break

@@ -52,6 +52,16 @@ def of(counts: dict[str, int]) -> dict[str, float]:
 # The budget and the bounds
 
 
+def test_the_narrowest_of_overlapping_bounds_holds(make_spec) -> None:
+    search = {"method": "hybrid", "sparsity": 0.9, "bounds": {"conv*": [0, 0.5], "*": [0.01, 1], "conv3": [0, 0.07]}}
+    spec = make_spec(methods=[], search=search)
+    ground = Ground(Setting(spec, spec.model[0]))
+    low, high = ground.bounds(ground.kept(Decimal("0.9")))
+    weights = [layer.weights for layer in ground.layers]
+    assert high == [weights[0] // 2, weights[1] // 2, int(weights[2] * 7 / 100), weights[3]]
+    assert low == [max(1, -(-each // 100)) for each in weights]
+
+
 def test_the_layers_and_the_budget(ground: MakeGround) -> None:
     made = ground()
     assert {layer.name: layer.weights for layer in made.layers} == WEIGHTS

@@ -278,6 +278,20 @@ def test_a_mixture_is_made_from_what_the_trained_network_says(start):
     assert space.counts(alone, sum(balanced)) == balanced
 
 
+def test_fewer_trials_than_warm_starts_leave_a_space_without_its_parts(start):
+    sweep = start(space="mixture", trials=2).run()
+    assert len(sweep.search.trials) == 2
+    write_all(sweep.search)
+    proposals = read_sealed(sweep.folder.path / "search" / "summary.json")["proposals"]
+    assert [proposal["params"] for proposal in proposals] == [None, None]
+
+
+def test_the_ratios_of_filters_stay_as_they_were_tried(start):
+    sweep = start(method="filter_prune", space="stages", trials=3, sparsity=0.5)
+    assert sweep.search.options(0) == {"ratios": {"conv1": 1.0, "conv2": 1.0, "conv3": 1.0}}
+    assert sweep.search.options(1) == {}
+
+
 def test_a_mixture_whose_parts_never_come_ends_the_search(start):
     sweep = start(space="mixture")
     for planned in sweep.proposals(5):
