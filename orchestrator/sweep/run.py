@@ -94,6 +94,8 @@ def run_sweep(
         finally:
             if search:
                 _write_search(search, driver)
+                # what the search has decided on is of the plan now
+                write_sealed(folder.path / "plan.json", summary | {"epochs_distinct": plan.epochs_distinct})
             found = finished(folder, plan)
             statuses = {planned.id: found.get(planned.id, "missing") for planned in plan.planned}
             undecided = search.undecided if search else 0

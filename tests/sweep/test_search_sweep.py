@@ -73,6 +73,7 @@ def test_a_search_runs_is_tracked_grows_and_nothing_is_trained_twice(tmp_path):
     assert "searched ratio" in (folder / "report.html").read_text()
     now = status(SweepFolder(folder))
     assert (now["trials"], now["counts"]["done"]) == (12, 12)
+    assert now["epochs_distinct"] == now["epochs_trained"]
 
     # again: nothing runs; its ratios in another sweep: the same ticket as the finalist's
     before = trained(folder)
