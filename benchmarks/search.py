@@ -7,13 +7,13 @@
 
     python benchmarks/search.py --folder DIR [--task digits95 digits98 cifar pareto] [--data DIR] [--json FILE]
 
-(a) to (c) have equal trials and epochs, and begin with the same warm starts on the same dense network. The top three
-ratios of each (of two objectives: three spread over the Pareto set), those of (b) projected onto the budget, are
-trained again on fresh seeds, as is every formula. The winner of each arm is the one with the highest mean validation
-accuracy there; test never chooses. Intervals are paired by fresh seed, after the mean over search seeds: they cover the
+(a) to (c) have equal trials and epochs, and begin with the same warm starts on the same dense network. The best ratios
+of each (of two objectives: those of the Pareto set that add most to its area), those of (b) projected onto the budget,
+are trained again on fresh seeds, as is every formula. The winner of each arm has the highest mean validation accuracy
+there; test never chooses. Intervals are paired by fresh seed, after the mean over search seeds: they cover the
 noise of training on the fresh seeds; the search seeds are shown by their spread. A ticket that diverges counts as
-accuracy 0. Hypervolume: the area of accuracy and MACs (over the dense network's) over REFERENCE. Every result is a
-file: run again to go on.
+accuracy 0. Hypervolume: the area of accuracy and MACs (over the dense network's) over REFERENCE; its intervals are
+jackknifed over the fresh seeds. Every result is a file: run again to go on.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from orchestrator.sweep.choosing import best, hypervolume
 ARMS = {"a": "Jackpot", "b": "OptunaSearch, penalty", "c": "random on the simplex"}
 FORMULA, HARDEST = "d", "best on test"
 TASKS = ("digits95", "digits98", "cifar", "pareto")
-FINALISTS, FRESH = 3, 100
-"""Finalists of each search; the first of their seeds."""
+FRESH = 100
+"""The first of the finalists' seeds."""
 REFERENCE = (0.8, 0.13)
 """Of the hypervolume: accuracy, and MACs over the dense network's. No ticket of the task pareto needs more: its 308
 weights are used at most 64 times each, of the dense network's 152,384."""
@@ -117,16 +117,16 @@ def mean(values: Sequence[float]) -> float:
 
 
 def finalists(
-    proposals: Sequence[Proposal], ups: Sequence[bool], fit: Callable[[list[int]], list[int]]
+    proposals: Sequence[Proposal], ups: Sequence[bool], fit: Callable[[list[int]], list[int]], count: int
 ) -> list[list[int]]:
-    """The counts of an arm's finalists, the best first, each ratio once; `fit` projects counts onto the budget."""
+    """The counts of an arm's `count` finalists, the best first, each ratio once; `fit` projects onto the budget."""
     counts: dict[int, list[int]] = {}
     for number, own in enumerate(proposals):
         if own.values is not None and (fitted := fit(own.counts)) not in counts.values():
             counts[number] = fitted
     values = {number: proposals[number].values or () for number in counts}
     losses = {number: proposals[number].loss or 0.0 for number in counts}
-    return [counts[number] for number in best(values, ups, losses, FINALISTS, REFERENCE)]
+    return [counts[number] for number in best(values, ups, losses, count, REFERENCE)]
 
 
 def worth(values: Mapping[int, tuple[float, ...]], ups: Sequence[bool]) -> float:
@@ -142,9 +142,19 @@ def curve(proposals: Sequence[Proposal], ups: Sequence[bool]) -> list[float]:
     return [worth({n: v for n, v in values.items() if n < end}, ups) for end in range(1, len(proposals) + 1)]
 
 
-def front(found: Sequence[Fresh]) -> float:
-    """Hypervolume of ratios by their mean test accuracy on the fresh seeds."""
-    return hypervolume({n: (mean(own.test), own.macs) for n, own in enumerate(found)}, [True, False], REFERENCE)
+def front(found: Sequence[Mapping[str, Any]], without: int | None = None) -> float:
+    """Hypervolume of ratios by their mean test accuracy on the fresh seeds, one of them left out if asked."""
+    means = [mean([own for seed, own in enumerate(each["test"]) if seed != without]) for each in found]
+    points = {n: (own, each["macs"]) for n, (own, each) in enumerate(zip(means, found, strict=True))}
+    return hypervolume(points, [True, False], REFERENCE)
+
+
+def jackknifed(searches: Sequence[Sequence[Mapping[str, Any]]], seeds: int) -> list[float]:
+    """Of each fresh seed what it adds to the hypervolume, the mean over searches: the pseudo-values whose mean and
+    spread estimate it (Tukey, Annals of Mathematical Statistics 1958). The hypervolume of single seeds would count
+    noise as gain."""
+    values = [[seeds * front(own) - (seeds - 1) * front(own, without) for own in searches] for without in range(seeds)]
+    return [mean(own) for own in values]
 
 
 def run_task(task: str, given: argparse.Namespace, pool: Executor, run: str) -> dict[str, Any]:
@@ -161,7 +171,7 @@ def run_task(task: str, given: argparse.Namespace, pool: Executor, run: str) -> 
             found[arm] = search(bench, warm)
         for arm, proposals in found.items():
             searches[arm].append(proposals)
-            chosen[arm].append(finalists(proposals, bench.ups, bench.fitted))
+            chosen[arm].append(finalists(proposals, bench.ups, bench.fitted, given.finalists))
     say(f"{task}: finalists and formulas on {given.fresh} fresh seeds")
     seeds = range(FRESH, FRESH + given.fresh)
     bench = Bench(spec_of(task, 0, given), given.folder / task / "fresh", pool, run)
@@ -211,27 +221,35 @@ def judge(found: dict[str, Any]) -> dict[str, Any]:
         winners[arm] = max(found["formulas"], key=lambda formula: mean(found["formulas"][formula][name]))
         tests[arm] = [100 * own for own in found["formulas"][winners[arm]]["test"]]
     pairs = {arm: dict(zip(seeds, own, strict=True)) for arm, own in tests.items()}
+    two = len(found["spec"]["search"]["objectives"]) == 2
     return {
         "winners": winners,
         "test": {arm: asdict(estimate(own)) for arm, own in tests.items()},
         "ahead": {arm: asdict(paired(pairs["a"], own).estimate) for arm, own in pairs.items() if arm != "a"},
-        "hypervolume_fresh": fronts(found) if len(found["spec"]["search"]["objectives"]) == 2 else {},
+        **(fronts(found) if two else {}),
     }
 
 
-def fronts(found: dict[str, Any]) -> dict[str, list[float]]:
-    """Hypervolume of the finalists of each search, and of all formulas together."""
-    fresh = lambda own: Fresh(own["val"], own["test"], own["macs"])  # noqa: E731
-    of_arms = {arm: [front(list(map(fresh, each))) for each in own] for arm, own in found["finalists"].items()}
-    return of_arms | {FORMULA: [front(list(map(fresh, found["formulas"].values())))]}
+def fronts(found: dict[str, Any]) -> dict[str, Any]:
+    """Hypervolume of the finalists of each search, and of all formulas together; (a) - arm with its interval, paired
+    by fresh seed."""
+    arms = found["finalists"] | {FORMULA: [list(found["formulas"].values())]}
+    seeds = found["fresh_seeds"]
+    pseudo = {arm: dict(zip(seeds, jackknifed(own, len(seeds)), strict=True)) for arm, own in arms.items()}
+    return {
+        "hypervolume_fresh": {arm: [front(each) for each in own] for arm, own in arms.items()},
+        "hypervolume_ahead": {
+            arm: asdict(paired(pseudo["a"], own).estimate) for arm, own in pseudo.items() if arm != "a"
+        },
+    }
 
 
 def show(found: dict[str, Any], verdict: dict[str, Any], console: Console) -> None:
     """Print a task's table."""
-    two, trials = bool(verdict["hypervolume_fresh"]), found["spec"]["search"]["trials"]
+    two, trials = "hypervolume_fresh" in verdict, found["spec"]["search"]["trials"]
     ends = sorted({end for end in (10, 20, 40, 60, trials) if end <= trials})
     columns = ["test %", "(a) - arm", *(f"after {end}" for end in ends)]
-    columns += ["hypervolume, search", "finalists"] if two else []
+    columns += ["hypervolume, search", "finalists", "(a) - arm"] if two else []
     searched = f"{found['spec']['search']['space']['name']}, {found['spec']['search']['sampler']['name']}"
     table = Table(
         title=f"{found['task']}: {len(found['curves']['a'])} search seeds of {trials} trials, "
@@ -248,6 +266,7 @@ def show(found: dict[str, Any], verdict: dict[str, Any], console: Console) -> No
         cells += [f"{mean([own[end - 1] for own in curves]):.4f}" if curves else "" for end in ends]
         if two:
             cells += [spread([own[-1] for own in curves]), spread(verdict["hypervolume_fresh"].get(arm, []))]
+            cells.append(interval(verdict["hypervolume_ahead"].get(arm), "+", 4))
         searches = found["searches"].get(arm, [])
         cells.append(f"{mean([math.fsum(p['seconds'] for p in each) for each in searches]):.0f}" if searches else "")
         table.add_row(f"({arm}) {name}" if arm != HARDEST else name, *cells)
@@ -261,12 +280,12 @@ def show(found: dict[str, Any], verdict: dict[str, Any], console: Console) -> No
     )
 
 
-def interval(said: Mapping[str, Any] | None, sign: str = "") -> str:
+def interval(said: Mapping[str, Any] | None, sign: str = "", digits: int = 2) -> str:
     """A mean with its 95 % interval."""
     if said is None:
         return ""
     own = Estimate(**said)
-    return f"{own.mean:{sign}.2f}" + (f" ± {own.half_width:.2f}" if own.half_width is not None else "")
+    return f"{own.mean:{sign}.{digits}f}" + (f" ± {own.half_width:.{digits}f}" if own.half_width is not None else "")
 
 
 def spread(values: Sequence[float]) -> str:
@@ -287,6 +306,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--task", nargs="+", choices=TASKS, default=[*TASKS])
     parser.add_argument("--data", type=Path, help="of the task cifar: the images, as train/CLASS/ and test/CLASS/")
     parser.add_argument("--seeds", type=int, default=3, help="searches of each arm")
+    parser.add_argument("--finalists", type=int, default=8, help="of each search")
     parser.add_argument("--fresh", type=int, default=10, help="seeds that finalists and formulas are trained on")
     parser.add_argument("--trials", type=int, help="of each search (default: 60; cifar 40)")
     parser.add_argument("--epochs", type=int, help="of each training (default: 10; cifar 6)")

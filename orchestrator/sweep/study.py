@@ -47,6 +47,9 @@ REPLAYED, PICKLED = ("CmaEsSampler",), ":optimizer"
 and its proposals are asked for again."""
 DRAWS = "draws"
 """The note of how many draws were made for a proposal before the one that stands, where there were any."""
+OWN_DRAWS = 10
+"""So many draws for a proposal are the sampler's; further ones are uniform in the coordinates: gp, and any other that
+looks for the one best point, gives the same point again when it is asked again."""
 
 MOST, BEST, STEP = 300, 100, 50
 """From proposal number MOST on, every STEP proposals the study begins anew with the BEST best and the latest results,
@@ -167,7 +170,9 @@ class Study:
 
     def ask(self, number: int, draw: int = 0) -> tuple[dict[str, float], dict[str, Any], dict[str, Any]]:
         """A proposal: its coordinates, and what the sampler notes of it and, new, of the study. Another `draw` takes
-        the place of the one before."""
+        the place of the one before; from OWN_DRAWS on it is a random point."""
+        import optuna
+
         if draw:
             self._running.pop(number)
             self._end(self._study, self._at[number], Told(None))
@@ -175,7 +180,10 @@ class Study:
             self._shorten(number)
             self._noted = {}
         seed = self._seed if self._class.__name__ in ONE_SEQUENCE else derive(self._seed, "proposal", number, draw)
-        before, self._study.sampler = self._study.sampler, _make(self._class, self._sampler, seed % 2**32)
+        sampler = _make(self._class, self._sampler, seed % 2**32)
+        if draw >= OWN_DRAWS:
+            sampler = optuna.samplers.RandomSampler(seed=seed % 2**32)
+        before, self._study.sampler = self._study.sampler, sampler
         if hasattr(before, "_search_space"):  # which coordinates all trials have: going through them takes longest
             self._study.sampler._search_space = before._search_space
         trial = self._study.ask(self._space)

@@ -87,7 +87,8 @@ def test_finalists_are_the_best_each_ratio_once():
     tried = [proposal(0.7, counts=[8]), proposal(None), proposal(0.9, counts=[2]), proposal(0.9, counts=[5], loss=0.4)]
     tried += [proposal(0.9, counts=[4]), proposal(0.6, counts=[6])]
     halves = lambda counts: [count // 2 for count in counts]  # noqa: E731  2 -> 1, 4 and 5 -> 2: one ratio
-    assert search.finalists(tried, [True], halves) == [[2], [1], [4]]
+    assert search.finalists(tried, [True], halves, 3) == [[2], [1], [4]]
+    assert search.finalists(tried, [True], halves, 1) == [[2]]
 
 
 def test_curves():
@@ -123,6 +124,9 @@ def test_validation_chooses_and_test_judges():
     # 0.03 of the MACs below the reference, times accuracy over 0.8
     assert verdict["hypervolume_fresh"]["a"] == pytest.approx([0.2 * 0.03, 0.04 * 0.03])
     assert verdict["hypervolume_fresh"]["d"] == pytest.approx([0.1 * 0.03])
+    # jackknifed by seed: (a) 0.11 and 0.13 (0.2 and 0.2; 0.02 and 0.06), (b) 0 and 0.04
+    assert verdict["hypervolume_ahead"]["b"]["mean"] == pytest.approx(0.10 * 0.03)
+    assert verdict["hypervolume_ahead"]["b"]["half_width"] == pytest.approx(12.706 * 0.01 * 0.03, rel=1e-3)
 
 
 def test_images_are_linked_so_many_a_class(tmp_path, monkeypatch):

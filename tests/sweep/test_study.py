@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from orchestrator.spec.search import Chosen
 from orchestrator.sweep import study as study_module
 from orchestrator.sweep.choosing import pareto
-from orchestrator.sweep.study import SamplerError, Study, Told, sampler_class
+from orchestrator.sweep.study import OWN_DRAWS, SamplerError, Study, Told, sampler_class
 
 SPACE = {"a": (0.0, 1.0), "b": (-3.0, 0.0)}
 WARM = [{"a": 0.2, "b": -1.0}, {"a": 0.5, "b": -2.0}]
@@ -155,6 +155,18 @@ def test_what_an_earlier_draw_noted_of_the_study_is_kept() -> None:
         search.untold.append(number)
         number += 1
     assert search.study.ask(number, draw=1)[2] == noted
+
+
+@pytest.mark.parametrize("sampler", [Chosen(name="gp", **FEW), Chosen(name="cmaes", popsize=4)], ids=str)  # type: ignore[call-arg]
+def test_a_sampler_that_repeats_itself_gives_way_to_random_points(sampler: Chosen) -> None:
+    whole, random = (Searching(own, 1).run(8) for own in (sampler, Chosen(name="random")))
+    for search in (whole, random):
+        search.catch_up(8)
+        search.log.append(json.dumps([search.study.ask(8, draw) for draw in range(OWN_DRAWS + 2)][-1]))
+        search.untold.append(8)
+    assert points(whole.log)[8] == points(random.log)[8]
+    again = Searching(sampler, 1).again(whole.log[:9]).run(11).log
+    assert again == whole.run(11).log
 
 
 def test_proposals_depend_on_the_results() -> None:
