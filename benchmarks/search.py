@@ -204,7 +204,7 @@ def retrained(bench: Bench, ratios: Sequence[list[int]], seeds: Sequence[int]) -
 
 def on_formulas(bench: Bench, seeds: Sequence[int]) -> dict[str, Fresh]:
     """Each formula on the fresh seeds."""
-    arms = {name: bench.ground.arm(options) for name, options in bench.ground.method.formulas.items()}
+    arms = {name: bench.ground.arm(options) for name, options in bench.ground.formulas.items()}
     started = {name: [bench.start(bench.trial(arm, seed)) for seed in seeds] for name, arm in arms.items()}
     return {name: Fresh.of(each.result() for each in own) for name, own in started.items()}
 
