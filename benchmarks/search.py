@@ -316,6 +316,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write all numbers there")
     given = parser.parse_args()
     given.folder = given.folder.absolute()
+    if given.fresh < 2:
+        parser.error(f"--fresh: an interval needs two seeds or more, got {given.fresh}; give 10")
     if "cifar" in given.task and not (given.data and (given.data / "train").is_dir()):
         parser.error("--data: the task cifar needs a folder with train/CLASS/ and test/CLASS/; give it, or other tasks")
     return given

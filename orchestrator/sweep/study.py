@@ -171,19 +171,13 @@ class Study:
     def ask(self, number: int, draw: int = 0) -> tuple[dict[str, float], dict[str, Any], dict[str, Any]]:
         """A proposal: its coordinates, and what the sampler notes of it and, new, of the study. Another `draw` takes
         the place of the one before; from OWN_DRAWS on it is a random point."""
-        import optuna
-
         if draw:
             self._running.pop(number)
             self._end(self._study, self._at[number], Told(None))
         else:
             self._shorten(number)
             self._noted = {}
-        seed = self._seed if self._class.__name__ in ONE_SEQUENCE else derive(self._seed, "proposal", number, draw)
-        sampler = _make(self._class, self._sampler, seed % 2**32)
-        if draw >= OWN_DRAWS:
-            sampler = optuna.samplers.RandomSampler(seed=seed % 2**32)
-        before, self._study.sampler = self._study.sampler, sampler
+        before, self._study.sampler = self._study.sampler, self._drawing(number, draw)
         if hasattr(before, "_search_space"):  # which coordinates all trials have: going through them takes longest
             self._study.sampler._search_space = before._search_space
         trial = self._study.ask(self._space)
@@ -198,6 +192,16 @@ class Study:
         self._running[number] = (dict(trial.params), attrs)
         self._at[number] = trial.number
         return dict(trial.params), attrs, dict(self._noted)
+
+    def _drawing(self, number: int, draw: int) -> Any:
+        """The sampler of a draw."""
+        import optuna
+
+        seed = derive(self._seed, "proposal", number, draw) % 2**32
+        if draw >= OWN_DRAWS:
+            return optuna.samplers.RandomSampler(seed=seed)
+        own = self._seed % 2**32 if self._class.__name__ in ONE_SEQUENCE else seed
+        return _make(self._class, self._sampler, own)
 
     def tell(self, number: int, told: Told, point: Mapping[str, float] | None = None) -> None:
         """How a proposal ended. `point`: of one that was never begun, because it was not known."""

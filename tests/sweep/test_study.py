@@ -157,12 +157,16 @@ def test_what_an_earlier_draw_noted_of_the_study_is_kept() -> None:
     assert search.study.ask(number, draw=1)[2] == noted
 
 
-@pytest.mark.parametrize("sampler", [Chosen(name="gp", **FEW), Chosen(name="cmaes", popsize=4)], ids=str)  # type: ignore[call-arg]
+@pytest.mark.parametrize(
+    "sampler", [Chosen(name="gp", **FEW), Chosen(name="cmaes", popsize=4), Chosen(name="qmc")], ids=str
+)  # type: ignore[call-arg]
 def test_a_sampler_that_repeats_itself_gives_way_to_random_points(sampler: Chosen) -> None:
     whole, random = (Searching(own, 1).run(8) for own in (sampler, Chosen(name="random")))
     for search in (whole, random):
         search.catch_up(8)
-        search.log.append(json.dumps([search.study.ask(8, draw) for draw in range(OWN_DRAWS + 2)][-1]))
+        asked = [search.study.ask(8, draw) for draw in range(OWN_DRAWS + 2)]
+        assert asked[-1][0] != asked[-2][0]
+        search.log.append(json.dumps(asked[-1]))
         search.untold.append(8)
     assert points(whole.log)[8] == points(random.log)[8]
     again = Searching(sampler, 1).again(whole.log[:9]).run(11).log
