@@ -23,8 +23,9 @@ import cmaes
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from search import FRESH, Fresh, mean, on_formulas, retrained, say
+from search import FRESH, Fresh, on_formulas, retrained, say
 from search_arms import Bench, one_thread
+from search_verdict import mean
 
 from methods import budget
 from orchestrator.report.statistics import estimate, paired
