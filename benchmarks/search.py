@@ -7,12 +7,12 @@
 
     python benchmarks/search.py --folder DIR [--task digits95 digits98 cifar pareto] [--data DIR] [--json FILE]
 
-(a) to (c) have equal trials and epochs, and begin with the same warm starts on the same dense network. The best ratios
-of each (of two objectives: those of the Pareto set that add most to its area), those of (b) projected onto the budget,
-are trained again on fresh seeds, as is every formula. The winner of each arm has the highest mean validation accuracy
-there; test never chooses. Intervals are paired by fresh seed, after the mean over search seeds: they cover the
-noise of training on the fresh seeds; the search seeds are shown by their spread. A ticket that diverges counts as
-accuracy 0. Hypervolume: the area of accuracy and MACs (over the dense network's) over REFERENCE; its intervals are
+(a) to (c) have equal trials and epochs, and begin with the same warm starts on the same dense networks (one, or one for
+each of --train-seeds). The best ratios of each (of two objectives: those of the Pareto set that add most to its area),
+those of (b) projected onto the budget, are trained again on fresh seeds, as is every formula. The winner of each arm
+has the highest mean validation accuracy there; test never chooses. Intervals are paired by fresh seed, after the mean
+over search seeds: they cover the noise of training on the fresh seeds; the search seeds are shown by their spread. A
+ticket that diverges counts as accuracy 0. Hypervolume: the area of accuracy and MACs (over the dense network's) over REFERENCE; its intervals are
 jackknifed over the fresh seeds. Every result is a file: run again to go on.
 """
 
@@ -57,6 +57,7 @@ def spec_of(task: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
         "objectives": ["accuracy/val", "macs"] if task == "pareto" else ["accuracy/val"],
         "trials": given.trials or (40 if cifar else 60),
         "seed": seed,
+        "seeds": given.train_seeds,
         "concurrency": CONCURRENCY,
         "finalists": {"best": 0},
     }
@@ -194,6 +195,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--task", nargs="+", choices=TASKS, default=[*TASKS])
     parser.add_argument("--data", type=Path, help="of the task cifar: the images, as train/CLASS/ and test/CLASS/")
     parser.add_argument("--seeds", type=int, default=3, help="searches of each arm")
+    parser.add_argument("--train-seeds", type=int, default=1, help="training seeds that proposals have in turn")
     parser.add_argument("--finalists", type=int, default=8, help="of each search")
     parser.add_argument("--fresh", type=int, default=10, help="seeds that finalists and formulas are trained on")
     parser.add_argument("--trials", type=int, help="of each search (default: 60; cifar 40)")
