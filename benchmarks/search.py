@@ -12,8 +12,8 @@ each of --train-seeds). The best ratios of each (of two objectives: those of the
 those of (b) projected onto the budget, are trained again on fresh seeds, as is every formula. The winner of each arm
 has the highest mean validation accuracy there; test never chooses. Intervals are paired by fresh seed, after the mean
 over search seeds: they cover the noise of training on the fresh seeds; the search seeds are shown by their spread. A
-ticket that diverges counts as accuracy 0. Hypervolume: the area of accuracy and MACs (over the dense network's) over REFERENCE; its intervals are
-jackknifed over the fresh seeds. Every result is a file: run again to go on.
+ticket that diverges counts as accuracy 0. Hypervolume: the area of accuracy and MACs (over the dense network's) over
+REFERENCE; its intervals are jackknifed over the fresh seeds. Every result is a file: run again to go on.
 """
 
 from __future__ import annotations

@@ -59,7 +59,31 @@ def _sentence(searched: Searched, label: str) -> str:
     p = f"p by Holm {pair.adjusted:.2g}"
     amount = f"{found.mean:+.2f} ± {found.half_width:.2f} points ({_seeds(searched, pair)}, {p})"
     by = " by" if verb == "beats" else ":"
-    return f"{name} {verb} the best formula {formula}{by} {amount}{_untested(searched, pair)}"
+    what = f"{formula}{' in accuracy' if _others(searched) else ''}"
+    return f"{name} {verb} the best formula {what}{by} {amount}{_together(searched, label)}{_untested(searched, pair)}"
+
+
+def _together(searched: Searched, label: str) -> str:
+    """Of several objectives the formulas whose means are at least as good in all: a ratio that is behind in accuracy
+    may still be the better bargain."""
+    others, sparsity = _others(searched), searched.sparsity_of(label)
+    own = _means(searched, label, sparsity)
+    if not others or own is None:
+        return ""
+    found = {name: _means(searched, arm, sparsity) for name, arm in searched.summary["formulas"].items()}
+    good = [name for name, means in found.items() if means and all(a >= b for a, b in zip(means, own, strict=True))]
+    what = " and ".join(["accuracy", *(title(metric).split(",")[0] for metric in others)])
+    names = f"{', '.join(good)} {'is' if len(good) == 1 else 'are'} at least" if good else "no formula is"
+    return f"; in {what} together {names} as good, by the means"
+
+
+def _means(searched: Searched, label: str, sparsity: float) -> list[float] | None:
+    """Test accuracy and the other objectives, turned so that more is better; None where one of them has no value."""
+    goals = {objective["metric"]: objective["goal"] for objective in searched.summary["objectives"]}
+    cell, metrics = searched.network.at(label, sparsity), [METRIC, *_others(searched)]
+    found = [(metric, cell.estimate(metric)) for metric in metrics]
+    turned = [-own.mean if goals.get(metric) == "min" else own.mean for metric, own in found if own is not None]
+    return turned if len(turned) == len(metrics) else None
 
 
 def _itself(searched: Searched, label: str) -> str:
@@ -99,7 +123,8 @@ def head(searched: Searched) -> list[str]:
     """The columns of `rows`: the result first, the score that steered the search last."""
     others = [title(metric) for metric in _others(searched)]
     steered = f"the search's {title(searched.metrics[0])}"
-    return ["ratio", "", "test accuracy, %", "minus the best formula, points", "p by Holm", "verdict", *others, steered]
+    verdict = "verdict on accuracy" if others else "verdict"
+    return ["ratio", "", "test accuracy, %", "minus the best formula, points", "p by Holm", verdict, *others, steered]
 
 
 def rows(searched: Searched, plus_minus: str = "±") -> list[list[str]]:

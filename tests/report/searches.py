@@ -45,8 +45,11 @@ def kept(conv: int, fc: int) -> list[dict[str, Any]]:
     ]
 
 
-def folder_of(path: Path, content: dict[str, Any], tested: dict[str, list[float | None]]) -> SweepFolder:
-    """A sweep's folder with a search; tested: label -> test accuracy of seeds 100, 101, ..."""
+def folder_of(
+    path: Path, content: dict[str, Any], tested: dict[str, list[float | None]], epochs: dict[str, int] | None = None
+) -> SweepFolder:
+    """A sweep's folder with a search; tested: label -> test accuracy of seeds 100, 101, ...; epochs: label -> what
+    its trials cost, where it is not 10."""
     trials = [
         result(
             f"hybrid-search{p['number']}", p["sparsity"], 0, 0.5, trial=p["trial"], status=p["status"],
@@ -56,11 +59,13 @@ def folder_of(path: Path, content: dict[str, Any], tested: dict[str, list[float 
         for p in content["proposals"]
         if p["status"] != "missing"
     ]  # fmt: skip
-    trials += [
-        result(label, 0.95, 100 + i, accuracy, search=None, layers=kept(20, 5))
-        for label, values in tested.items()
-        for i, accuracy in enumerate(values)
-    ]
+    for label, values in tested.items():
+        own = [
+            result(label, 0.95, 100 + i, accuracy, search=None, layers=kept(20, 5)) for i, accuracy in enumerate(values)
+        ]
+        for each in own:
+            each["metrics"] |= {"cost/epochs": epochs[label]} if epochs and label in epochs else {}
+        trials += own
     for each in trials:
         write_sealed(path / "trials" / each["trial"] / "result.json", each)
     planned = [{"trial": each["trial"], "key": "k"} for each in trials]
@@ -69,9 +74,11 @@ def folder_of(path: Path, content: dict[str, Any], tested: dict[str, list[float 
     return SweepFolder(path)
 
 
-def searched(path: Path, content: dict[str, Any], tested: dict[str, list[float | None]]) -> Searched:
+def searched(
+    path: Path, content: dict[str, Any], tested: dict[str, list[float | None]], epochs: dict[str, int] | None = None
+) -> Searched:
     """The search as the report reads it."""
-    found = read(folder_of(path, content, tested))
+    found = read(folder_of(path, content, tested, epochs))
     assert found is not None
     return found
 

@@ -49,7 +49,7 @@ def test_the_page_says_what_was_searched_and_what_came_out(both: SweepFolder) ->
     shown = words(write_report([both]))
     for part in (
         "net: does a searched ratio beat the formulas?",
-        "searched ratio 3 beats the best formula uniform by +3.00 ± 0.50 points (3 seeds, p by Holm ",
+        "searched ratio 3 beats the best formula uniform in accuracy by +3.00 ± 0.50 points (3 seeds, p by Holm ",
         "they are biased upwards and are not the result",
         "95 % of the weights removed, exactly, in every trial",
         "accuracy/val as high as possible, macs as low as possible",

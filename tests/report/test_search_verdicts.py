@@ -48,6 +48,28 @@ def test_the_table_has_the_other_objective_of_the_tested_trials(tmp_path: Path) 
     found = searched(tmp_path, DONE | {"objectives": both}, TESTED)
     assert head(found)[-2:] == ["cost/epochs", "the search's validation accuracy, %"]
     assert [row[-2] for row in rows(found)] == ["10", "10", "10"]
+    assert head(found)[5] == "verdict on accuracy"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "epochs", "said"),
+    [
+        # uniform has 91.00 % after 10 epochs, ERK 89.67 % after 8
+        (0.92, 10, "no formula is as good"),
+        (0.85, 7, "no formula is as good"),
+        (0.85, 9, "erk is at least as good"),
+        (0.89, 10, "uniform, erk are at least as good"),
+        (0.90, 9, "no formula is as good"),
+    ],
+)
+def test_two_objectives_are_judged_together(tmp_path: Path, accuracy: float, epochs: int, said: str) -> None:
+    both = [{"metric": "accuracy/val", "goal": "max"}, {"metric": "cost/epochs", "goal": "min"}]
+    own = {"hybrid-searched1": [accuracy - 0.01, accuracy, accuracy + 0.01]}
+    costs = {"hybrid-searched1": epochs, "hybrid-erk": 8}
+    found = searched(tmp_path, DONE | {"objectives": both}, TESTED | own, costs)
+    (sentence,) = sentences(found)
+    assert " the best formula uniform in accuracy" in sentence
+    assert sentence.endswith(f"; in accuracy and cost/epochs together {said}, by the means")
 
 
 @pytest.mark.parametrize(
