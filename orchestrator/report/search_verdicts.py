@@ -13,7 +13,8 @@ CAPTION = (
     "correction over all pairs of a finalist and a formula. Validation scores steered the search: no result"
 )
 
-
+LEFT = (5,)
+"""The columns of `rows` that hold words."""
 WINNER = "the winner, by mean validation accuracy on the finalists' seeds: "
 
 

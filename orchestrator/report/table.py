@@ -40,8 +40,7 @@ def search_tables(folder: SweepFolder) -> list[tuple[str, Table]]:
     rows = search_verdicts.rows(searched) if searched else []
     if not searched or not rows:
         return []
-    head = search_verdicts.head(searched)
-    table = _table(head, rows, (head.index("verdict"),))
+    table = _table(search_verdicts.head(searched), rows, search_verdicts.LEFT)
     return [(f"{searched.network.model}: searched ratios against the formulas, on fresh seeds", table)]
 
 
