@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 from orchestrator.report.cells import Cell, accuracy, removed
@@ -65,17 +66,17 @@ def _sentence(searched: Searched, label: str) -> str:
 
 
 def _together(searched: Searched, label: str) -> str:
-    """Of several objectives the formulas whose means are at least as good in all: a ratio that is behind in accuracy
-    may still be the better bargain."""
+    """Of several objectives the formulas that dominate a finalist by their means (at least as good in all, better in
+    one): a ratio that is behind in accuracy may still be the better bargain."""
     others, sparsity = _others(searched), searched.sparsity_of(label)
     own = _means(searched, label, sparsity)
     if not others or own is None:
         return ""
     found = {name: _means(searched, arm, sparsity) for name, arm in searched.summary["formulas"].items()}
-    good = [name for name, means in found.items() if means and all(a >= b for a, b in zip(means, own, strict=True))]
+    ahead = [n for n, means in found.items() if means and means != own and all(map(operator.ge, means, own))]
+    names = f"{', '.join(ahead)} {'dominates' if len(ahead) == 1 else 'dominate'}" if ahead else "no formula dominates"
     what = " and ".join(["accuracy", *(title(metric).split(",")[0] for metric in others)])
-    names = f"{', '.join(good)} {'is' if len(good) == 1 else 'are'} at least" if good else "no formula is"
-    return f"; in {what} together {names} as good, by the means"
+    return f"; {names} it in {what}, by the means"
 
 
 def _means(searched: Searched, label: str, sparsity: float) -> list[float] | None:
