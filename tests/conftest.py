@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -30,6 +31,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def one_thread() -> None:
     """Several test processes share few cores; and one thread makes sums the same on any machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def needs_system() -> Callable[[bool, str], None]:
+    """Skips a test where something of the system is not there; in CI, which installs it, that is a failure."""
+
+    def needs(there: bool, what: str) -> None:
+        if not there:
+            (pytest.fail if os.environ.get("JACKPOT_REQUIRE_SYSTEM") else pytest.skip)(f"needs {what}")
+
+    return needs
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -115,11 +115,8 @@ def test_several_sweeps_in_one_page(made_up: SweepFolder, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_browser_draws_it_without_a_network(made_up: SweepFolder) -> None:
-    if not shutil.which(CHROMIUM):
-        if os.environ.get("JACKPOT_REQUIRE_SYSTEM"):
-            pytest.fail(f"{CHROMIUM} is not there: install Debian's package chromium")
-        pytest.skip(f"{CHROMIUM} is not there (Debian's package chromium)")
+def test_a_browser_draws_it_without_a_network(made_up: SweepFolder, needs_system: Callable[[bool, str], None]) -> None:
+    needs_system(bool(shutil.which(CHROMIUM)), f"{CHROMIUM}: install Debian's package chromium")
     from playwright.sync_api import sync_playwright
 
     page_file = write_report([made_up])

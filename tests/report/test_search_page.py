@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -128,11 +129,10 @@ def test_whether_a_cheap_rung_can_be_trusted() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_draws_the_plots_without_a_network(both: SweepFolder, scheme: Any) -> None:
-    if not shutil.which(CHROMIUM):
-        if os.environ.get("JACKPOT_REQUIRE_SYSTEM"):
-            pytest.fail(f"{CHROMIUM} is not there: install Debian's package chromium")
-        pytest.skip(f"{CHROMIUM} is not there (Debian's package chromium)")
+def test_a_browser_draws_the_plots_without_a_network(
+    both: SweepFolder, scheme: Any, needs_system: Callable[[bool, str], None]
+) -> None:
+    needs_system(bool(shutil.which(CHROMIUM)), f"{CHROMIUM}: install Debian's package chromium")
     from playwright.sync_api import sync_playwright
 
     pages = [write_report([both]), both.path / "search" / "search.html"]

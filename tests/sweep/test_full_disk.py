@@ -29,12 +29,8 @@ def can_mount() -> bool:
 
 
 @pytest.mark.slow
-def test_a_full_disk_ends_the_sweep_and_loses_nothing(tmp_path):
-    if not can_mount():
-        message = "needs unshare and mount, and the right to use them (util-linux; root)"
-        if os.environ.get("JACKPOT_REQUIRE_SYSTEM"):
-            pytest.fail(message)
-        pytest.skip(message)
+def test_a_full_disk_ends_the_sweep_and_loses_nothing(tmp_path, needs_system):
+    needs_system(can_mount(), "unshare and mount, and the right to use them (util-linux; root)")
     (tmp_path / "full.yaml").write_text(SPEC)
     disk, script = tmp_path / "disk", Path(sys.executable).with_name("jackpot")
     disk.mkdir()
