@@ -1,7 +1,7 @@
 """Is anything trained twice, and are the slots busy? Epochs trained over distinct epochs and the busy share of the
 slots, undisturbed and under ten kills -9, half of the driver and half of a worker.
 
-    python benchmarks/stages.py [--kills N]
+    python benchmarks/stages.py [--kills N]    (0: undisturbed only)
 
 The sweep that is shaken has trainings of seconds; the share of the slots is measured on the quickstart, undisturbed,
 for between the kills the slots are empty while Ray starts again.
@@ -38,17 +38,19 @@ def main() -> None:
         calm, shaken = (Sweep(Path(folder) / name / "sweep", given.epochs) for name in ("calm", "shaken"))
         rows = [] if given.without_quickstart else [("quickstart", "nothing", *_quickstart(Path(folder)))]
         rows.append((f"14 trials of {given.epochs} epochs", "nothing", calm, _timed(lambda: calm.shake(0, SEED))))
-        killing = _timed(lambda: shaken.shake(given.kills, SEED))
-        rows.append(("the same", f"{given.kills} kills -9", shaken, killing))
+        if given.kills:
+            killing = _timed(lambda: shaken.shake(given.kills, SEED))
+            rows.append(("the same", f"{given.kills} kills -9", shaken, killing))
         for name, by, sweep, seconds in rows:
             busy = "" if sweep.busy is None or sweep is shaken else f"{100 * sweep.busy:.1f} %"
             ratio = sweep.trained / sweep.distinct
             numbers = (f"{seconds:.0f}", f"{sweep.trained:.2f}", f"{sweep.distinct:g}", f"{ratio:.3f}", busy)
             table.add_row(name, by, *numbers)
-        back = shaken.rewinds()
         Console(width=130).print(table)
-        faithful = sum(start >= kept for _, start, kept in back)
-        print(f"{len(back)} trainings went back under the kills, {faithful} of them to their last checkpoint or later")
+        if given.kills:
+            back = shaken.rewinds()
+            faithful = sum(start >= kept for _, start, kept in back)
+            print(f"{len(back)} trainings went back under the kills, {faithful} to their last checkpoint or later")
 
 
 def _timed(run) -> float:  # type: ignore[no-untyped-def]  # whatever it returns

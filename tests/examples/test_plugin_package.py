@@ -41,7 +41,7 @@ def environment(tmp_path_factory):
 def jackpot(environment, folder, *arguments):
     script = Path(sys.executable).with_name("jackpot")
     return subprocess.run(
-        [script, *arguments], env=environment, cwd=folder, capture_output=True, text=True, timeout=180, check=False
+        [script, *arguments], env=environment, cwd=folder, capture_output=True, text=True, timeout=600, check=False
     )
 
 

@@ -46,7 +46,7 @@ def test_a_full_disk_ends_the_sweep_and_loses_nothing(tmp_path, needs_system):
     """
     environment = {**os.environ, "HOME": str(tmp_path), "RAY_AUTH_MODE": "disabled"}
     ran = subprocess.run(
-        ["unshare", "-m", "sh", "-c", shell], env=environment, capture_output=True, text=True, timeout=240, check=False
+        ["unshare", "-m", "sh", "-c", shell], env=environment, capture_output=True, text=True, timeout=800, check=False
     )
     said = ran.stdout + ran.stderr
     assert "first exit 1" in ran.stdout or "first exit 2" in ran.stdout, said
