@@ -47,6 +47,8 @@ REPLAYED, PICKLED = ("CmaEsSampler",), ":optimizer"
 and its proposals are asked for again."""
 DRAWS = "draws"
 """The note of how many draws were made for a proposal before the one that stands, where there were any."""
+START = ("x0", "sigma0", "use_separable_cma")
+"""Options of CMA-ES that say where it begins, or do not go with a start from what is known."""
 OWN_DRAWS = 10
 """So many draws for a proposal are the sampler's; further ones are uniform in the coordinates: gp, and any other that
 looks for the one best point, gives the same point again when it is asked again."""
@@ -101,12 +103,12 @@ def _try(made: Any, chosen: Chosen, objectives: int) -> None:
         raise SamplerError(f"{chosen.name}: {' '.join(str(error).split())}; mend its options, or choose tpe") from error
 
 
-def _make(made: Any, chosen: Chosen, seed: int) -> Any:
+def _make(made: Any, chosen: Chosen, seed: int, **start: Any) -> Any:
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental, or deprecated: the user's choice
-        return made(**{**DEFAULTS.get(made.__name__, {}), **chosen.options, "seed": seed})
+        return made(**{**DEFAULTS.get(made.__name__, {}), **start, **chosen.options, "seed": seed})
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,21 @@ class Study:
         if draw >= OWN_DRAWS:
             return optuna.samplers.RandomSampler(seed=seed)
         own = self._seed % 2**32 if self._class.__name__ in ONE_SEQUENCE else seed
-        return _make(self._class, self._sampler, own)
+        return _make(self._class, self._sampler, own, **self._start())
+
+    def _start(self) -> dict[str, Any]:
+        """Where CMA-ES begins: around the best of the warm starts (Nomura et al., AAAI 2021). By itself it begins in
+        the middle of the space, and looks at its own proposals alone."""
+        from optuna.trial import TrialState
+
+        if self._class.__name__ != "CmaEsSampler" or any(name in self._sampler.options for name in START):
+            return {}
+        ended = self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        found = [trial for trial in ended if not trial.system_attrs]  # a sampler notes something of each of its own
+        if not found:
+            return {}
+        best = (max if self._ups[0] else min)(found, key=lambda trial: trial.values[0])
+        return {"source_trials": [best] * 10}  # Optuna goes by the best tenth
 
     def tell(self, number: int, told: Told, point: Mapping[str, float] | None = None) -> None:
         """How a proposal ended. `point`: of one that was never begun, because it was not known."""

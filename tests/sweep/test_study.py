@@ -142,6 +142,30 @@ def test_a_proposal_of_another_version_of_the_sampler_counts_as_it_was_run() -> 
     assert run.params == {"a": 0.25, "b": -0.5}
 
 
+@pytest.mark.parametrize("up", [True, False])
+def test_cmaes_begins_around_the_best_warm_start(up: bool) -> None:
+    wide = {"a": (0.0, 10.0), "b": (-100.0, 0.0)}
+    warm = [({"a": 2.0, "b": -80.0}, 1.0), ({"a": 8.0, "b": -20.0}, 2.0), ({"a": 5.0, "b": -50.0}, 1.5)]
+    study = Study(wide, [up], Chosen(name="cmaes", popsize=20), seed=0)  # type: ignore[call-arg]
+    for number, (point, value) in enumerate(warm):
+        study.begin(number, point, {}, {})
+        study.tell(number, Told((value if up else -value,)))
+    asked = [study.ask(number)[0] for number in range(3, 23)]
+    for name, best in warm[1][0].items():
+        spread = (wide[name][1] - wide[name][0]) / 10
+        off = [(point[name] - best) / spread for point in asked]
+        assert abs(sum(off)) / len(off) < 4 / len(off) ** 0.5
+        assert 0.5 < (sum(x * x for x in off) / len(off)) ** 0.5 < 1.5
+
+
+def test_cmaes_begins_where_it_is_told_to() -> None:
+    study = Study(SPACE, [True], Chosen(name="cmaes", sigma0=1e-6), seed=0)  # type: ignore[call-arg]
+    study.begin(0, WARM[0], {}, {})
+    study.tell(0, Told((1.0,)))
+    middle = {name: (low + high) / 2 for name, (low, high) in SPACE.items()}
+    assert study.ask(1)[0] == pytest.approx(middle, abs=1e-3)
+
+
 def test_what_an_earlier_draw_noted_of_the_study_is_kept() -> None:
     """nsga2 notes a generation's parents once: at whichever draw needs them first."""
     search = Searching(Chosen(name="nsga2", population_size=3), 2).run(5)  # type: ignore[call-arg]
