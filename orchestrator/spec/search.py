@@ -119,8 +119,8 @@ class Search(Section):
     bounds: dict[str, Annotated[tuple[Bound, Bound], Written]] = {}  # noqa: RUF012  frozen
     """Pattern of layer names -> the least and the greatest keep ratio of these layers (default: one weight, all)."""
     sampler: Annotated[Chosen, Named] = Chosen(name="tpe")
-    """tpe, nsga2, nsga3, gp, cmaes, qmc, random, or the name of one of Optuna's samplers; further keys are its
-    options."""
+    """tpe, nsga2, nsga3, gp, cmaes (from the best warm start on), qmc, random, or the name of one of Optuna's samplers;
+    further keys are its options."""
     trials: int = Field(default=60, ge=1, le=100_000)
     """Proposals, warm starts included."""
     seed: int = Field(default=0, ge=0)

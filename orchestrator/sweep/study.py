@@ -243,11 +243,18 @@ class Study:
                 state=optuna.trial.TrialState.RUNNING,
                 params=point,
                 distributions=self._space,
-                system_attrs=attrs,
+                system_attrs=attrs or self._first_generation,
                 user_attrs={"proposal": number},
             )
         )
         self._at[number] = len(study.get_trials(deepcopy=False)) - 1
+
+    @property
+    def _first_generation(self) -> dict[str, Any]:
+        """What makes a warm start one of the first parents of a genetic sampler: it knows its trials by a note."""
+        from optuna.samplers import BaseGASampler
+
+        return {self._class._get_generation_key(): 0} if issubclass(self._class, BaseGASampler) else {}
 
     def _end(self, study: optuna.Study, at: int, told: Told) -> None:
         """A failed one teaches nothing; one that was stopped at a rung what it was there, where there is one objective:

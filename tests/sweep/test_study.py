@@ -158,6 +158,19 @@ def test_cmaes_begins_around_the_best_warm_start(up: bool) -> None:
         assert 0.5 < (sum(x * x for x in off) / len(off)) ** 0.5 < 1.5
 
 
+@pytest.mark.parametrize("name", ["nsga2", "nsga3"])
+def test_warm_starts_are_the_first_parents_of_a_genetic_sampler(name: str) -> None:
+    warm = [{"a": 0.1, "b": -0.5}, {"a": 0.5, "b": -1.5}, {"a": 0.9, "b": -2.5}]
+    study = Study(SPACE, [True], Chosen(name=name, population_size=3, mutation_prob=0.0), seed=0)  # type: ignore[call-arg]
+    for number, point in enumerate(warm):
+        study.begin(number, point, {}, {})
+        study.tell(number, Told((float(number),)))
+    asked = [study.ask(number)[0] for number in range(3, 13)]
+    assert len({tuple(point.values()) for point in asked}) > 3  # children, not copies alone
+    assert {point["a"] for point in asked} <= {0.1, 0.5, 0.9}
+    assert {point["b"] for point in asked} <= {-0.5, -1.5, -2.5}
+
+
 def test_cmaes_begins_where_it_is_told_to() -> None:
     study = Study(SPACE, [True], Chosen(name="cmaes", sigma0=1e-6), seed=0)  # type: ignore[call-arg]
     study.begin(0, WARM[0], {}, {})
