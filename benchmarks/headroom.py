@@ -1,8 +1,9 @@
 """Is there a better layer-wise ratio to be found than the formulas'? A search with far more trainings than users have:
 CMA-ES (Hansen and Ostermeier, Evolutionary Computation 2001) over the logarithms of the layers' shares, from the best
-formula's, every point judged by its mean validation accuracy over several training seeds. Hybrid tickets on the digits.
+formula's, every point judged by its mean validation accuracy over several training seeds. Tickets of one method, hybrid
+unless said, on the digits.
 
-    python benchmarks/headroom.py --folder DIR [--model NAME] [--width W] [--epochs N] [--sparsity S]
+    python benchmarks/headroom.py --folder DIR [--method NAME] [--model NAME] [--width W] [--epochs N] [--sparsity S]
 
 The search's final mean is tested on fresh seeds beside every formula; its difference to the formula that is best on
 validation is paired by seed, with the 95 % interval. Every result is a file: run again to go on.
@@ -45,7 +46,7 @@ def spec_of(given: argparse.Namespace) -> dict[str, Any]:
             "weight_decay": 5e-4,
             "schedule": {"name": "cosine"},
         },
-        "search": {"method": "hybrid", "sparsity": given.sparsity, "space": "free", "finalists": {"best": 0}},
+        "search": {"method": given.method, "sparsity": given.sparsity, "space": "free", "finalists": {"best": 0}},
         "latency": {"enabled": False},
         "tracking": {"enabled": False},
     }
@@ -74,6 +75,7 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="where all is kept; run again to go on")
+    parser.add_argument("--method", choices=["hybrid", "random", "one_shot", "lr_rewinding"], default="hybrid")
     parser.add_argument("--model", default="convnet")
     parser.add_argument("--width", type=float)
     parser.add_argument("--epochs", type=int, default=20)
@@ -99,8 +101,8 @@ def show(found: dict[str, Fresh], formula: str, counts: list[int], given: argpar
     percent = {name: {seed: 100 * test for seed, test in enumerate(own.test)} for name, own in found.items()}
     trainings = given.generations * given.population * given.seeds
     table = Table("ratio", "validation %", "test %", f"test - {formula}'s", title=(
-        f"{given.model}, {given.sparsity:.2%} removed, {given.epochs} epochs, {given.fresh} fresh seeds; searched with "
-        f"{trainings} trainings: {counts}"
+        f"{given.method}, {given.model}, {given.sparsity:.2%} removed, {given.epochs} epochs, {given.fresh} fresh "
+        f"seeds; searched with {trainings} trainings: {counts}"
     ))  # fmt: skip
     for name, own in found.items():
         test, ahead = estimate(list(percent[name].values())), paired(percent[name], percent[formula]).estimate

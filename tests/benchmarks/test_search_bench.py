@@ -163,9 +163,10 @@ def test_the_whole_script(tmp_path):
 def test_the_headroom_of_a_network(tmp_path):
     script = Path(search.__file__).with_name("headroom.py")
     command = [sys.executable, str(script), "--folder", str(tmp_path), "--width", "0.25", "--epochs", "1"]
-    command += ["--generations", "1", "--population", "4", "--seeds", "1", "--fresh", "2"]
+    command += ["--method", "random", "--generations", "1", "--population", "4", "--seeds", "1", "--fresh", "2"]
     shown = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "150"})
     assert shown.returncode == 0, shown.stderr
+    assert "random, convnet" in shown.stdout
     assert "4 trainings" in shown.stdout
     rows = [line for line in shown.stdout.splitlines() if line.startswith("│")]
     assert {row.split("│")[1].strip() for row in rows} >= {"uniform", "erk", "lamp", "magnitude", "searched"}
