@@ -47,8 +47,9 @@ REPLAYED, PICKLED = ("CmaEsSampler",), ":optimizer"
 and its proposals are asked for again."""
 DRAWS = "draws"
 """The note of how many draws were made for a proposal before the one that stands, where there were any."""
-START = ("x0", "sigma0", "use_separable_cma")
-"""Options of CMA-ES that say where it begins, or do not go with a start from what is known."""
+WARM_SIGMA = 0.1
+"""The step size of CMA-ES, over each coordinate's range, at first around a known point: alpha of Nomura et al., AAAI
+2021."""
 OWN_DRAWS = 10
 """So many draws for a proposal are the sampler's; further ones are uniform in the coordinates: gp, and any other that
 looks for the one best point, gives the same point again when it is asked again."""
@@ -206,18 +207,18 @@ class Study:
         return _make(self._class, self._sampler, own, **self._start())
 
     def _start(self) -> dict[str, Any]:
-        """Where CMA-ES begins: around the best of the warm starts (Nomura et al., AAAI 2021). By itself it begins in
-        the middle of the space, and looks at its own proposals alone."""
+        """Where CMA-ES begins: at the best of the warm starts. By itself it begins in the middle of the space, and
+        looks at its own proposals alone."""
         from optuna.trial import TrialState
 
-        if self._class.__name__ != "CmaEsSampler" or any(name in self._sampler.options for name in START):
+        if self._class.__name__ != "CmaEsSampler":
             return {}
         ended = self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
         found = [trial for trial in ended if not trial.system_attrs]  # a sampler notes something of each of its own
         if not found:
             return {}
         best = (max if self._ups[0] else min)(found, key=lambda trial: trial.values[0])
-        return {"source_trials": [best] * 10}  # Optuna goes by the best tenth
+        return {"x0": best.params, "sigma0": WARM_SIGMA}
 
     def tell(self, number: int, told: Told, point: Mapping[str, float] | None = None) -> None:
         """How a proposal ended. `point`: of one that was never begun, because it was not known."""

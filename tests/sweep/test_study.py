@@ -171,12 +171,13 @@ def test_warm_starts_are_the_first_parents_of_a_genetic_sampler(name: str) -> No
     assert {point["b"] for point in asked} <= {-0.5, -1.5, -2.5}
 
 
-def test_cmaes_begins_where_it_is_told_to() -> None:
-    study = Study(SPACE, [True], Chosen(name="cmaes", sigma0=1e-6), seed=0)  # type: ignore[call-arg]
+@pytest.mark.parametrize("options", [{}, {"use_separable_cma": True}], ids=str)
+def test_the_step_of_cmaes_is_the_users(options: dict[str, bool]) -> None:
+    sampler = Chosen(name="cmaes", sigma0=1e-6, **options)  # type: ignore[call-arg, arg-type]
+    study = Study(SPACE, [True], sampler, seed=0)
     study.begin(0, WARM[0], {}, {})
     study.tell(0, Told((1.0,)))
-    middle = {name: (low + high) / 2 for name, (low, high) in SPACE.items()}
-    assert study.ask(1)[0] == pytest.approx(middle, abs=1e-3)
+    assert study.ask(1)[0] == pytest.approx(WARM[0], abs=1e-3)
 
 
 def test_what_an_earlier_draw_noted_of_the_study_is_kept() -> None:
