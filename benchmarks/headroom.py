@@ -106,8 +106,8 @@ def show(found: dict[str, Fresh], formula: str, counts: list[int], given: argpar
     ))  # fmt: skip
     for name, own in found.items():
         test, ahead = estimate(list(percent[name].values())), paired(percent[name], percent[formula]).estimate
-        cells = [f"{e.mean:+.2f} ± {e.half_width:.2f}" if e.half_width is not None else f"{e.mean:+.2f}"
-                 for e in (test, ahead)]  # fmt: skip
+        cells = [f"{e.mean:{sign}.2f} ± {e.half_width:.2f}" if e.half_width is not None else f"{e.mean:{sign}.2f}"
+                 for e, sign in ((test, ""), (ahead, "+"))]  # fmt: skip
         table.add_row(name, f"{100 * mean(own.val):.2f}", *cells)
     Console(width=140).print(table)
 

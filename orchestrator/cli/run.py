@@ -75,7 +75,7 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
     from orchestrator.api import folder_for, run
     from orchestrator.engine.results import BAD, why
     from orchestrator.report.page import FILE, read
-    from orchestrator.report.search_verdicts import sentences
+    from orchestrator.report.search_verdicts import brief
     from orchestrator.report.table import accuracy_tables, sanity_table, search_tables
     from orchestrator.spec.models import Spec
     from orchestrator.sweep.outcome import resume_hint
@@ -90,10 +90,12 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
     for title, table in tables:
         print(title, flush=True)
         console.print(table)
-    for sentence in sentences(sweep.searched):
+    for sentence in brief(sweep.searched):
         print(f"search:  {sentence}")
     where = os.path.relpath(folder.path)
     print(f"results: {where}/results.csv, a folder a trial in {where}/trials")
+    if (folder.path / "ratios" / "best.json").exists():
+        print(f"ratios:  {where}/ratios, files that `ratios:` takes in any spec, best.json the best")
     if (folder.path / FILE).exists() and not outcome.interrupted:
         print(f"report:  {where}/{FILE}")
     if spec.tracking.enabled:

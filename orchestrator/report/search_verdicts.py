@@ -14,7 +14,7 @@ CAPTION = (
     "correction over all pairs of a finalist and a formula. Validation scores steered the search: no result"
 )
 
-LEFT = (5,)
+LEFT: Sequence[int] = (5,)
 """The columns of `rows` that hold words."""
 WINNER = "the winner, by mean validation accuracy on the finalists' seeds: "
 
@@ -40,6 +40,14 @@ def sentences(searched: Searched | None) -> list[str]:
         for label in ranked
         for text in [WINNER * (label == winner) + _sentence(searched, label)]
     ]
+
+
+def brief(searched: Searched | None) -> list[str]:
+    """What stands beside the table of the finalists: the winner's sentence, where the table says the rest. That no
+    formula dominates a ratio, of two objectives, no table says."""
+    said = sentences(searched)
+    alone = searched is not None and searched.summary.get("winner") in searched.finalists and not _others(searched)
+    return said[:1] if alone else said
 
 
 def _sentence(searched: Searched, label: str) -> str:
@@ -141,7 +149,8 @@ def rows(searched: Searched, plus_minus: str = "±") -> list[list[str]]:
             number, pair = searched.finalists[label], searched.hardest(label)
             own = [p for p in searched.scored if p["number"] == number]
             row = _row(searched, label, sparsity, _judged(pair, plus_minus), own, plus_minus)
-            made.append([f"searched ratio {number} ({label})", *row])
+            won = ", the winner" if label == searched.summary.get("winner") else ""
+            made.append([f"searched ratio {number}{won} ({label})", *row])
             best |= {pair.other} if pair else set()
         for name, label in searched.summary["formulas"].items():
             own = [p for p in searched.scored if p["source"] == name and p["sparsity"] == sparsity]

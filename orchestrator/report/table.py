@@ -40,8 +40,11 @@ def search_tables(folder: SweepFolder) -> list[tuple[str, Table]]:
     rows = search_verdicts.rows(searched) if searched else []
     if not searched or not rows:
         return []
-    table = _table(search_verdicts.head(searched), rows, search_verdicts.LEFT)
-    return [(f"{searched.network.model}: searched ratios against the formulas, on fresh seeds", table)]
+    head, left, name = search_verdicts.head(searched), search_verdicts.LEFT, searched.network.model
+    if len(sparsities := {row[1] for row in rows}) == 1:  # said once: a terminal is narrow
+        head, rows = [head[0], *head[2:]], [[row[0], *row[2:]] for row in rows]
+        left, name = [column - 1 for column in left], f"{name}, {sparsities.pop()}"
+    return [(f"{name}: searched ratios against the formulas, on fresh seeds", _table(head, rows, left))]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int]) -> Table:

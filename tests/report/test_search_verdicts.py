@@ -9,7 +9,7 @@ from searches import FINALIST, PROPOSALS, folder_of, proposal, searched, summary
 
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.report import search
-from orchestrator.report.search_verdicts import head, rows, sentences
+from orchestrator.report.search_verdicts import WINNER, brief, head, rows, sentences
 from orchestrator.report.table import search_tables
 from orchestrator.report.text import latex, markdown
 
@@ -120,6 +120,31 @@ def test_each_finalist_of_a_front_has_its_sentence(tmp_path: Path) -> None:
     assert "p by Holm 0.0059" in first, "four pairs now: 4 x 0.001478"
 
 
+def test_the_winner_is_marked_and_alone_has_its_sentence_beside_the_table(tmp_path: Path) -> None:
+    both = [*FINALIST, {"number": 5, "label": "hybrid-searched2"}]
+    tested = TESTED | {"hybrid-searched2": [0.93, 0.94, 0.95]}
+    found = searched(tmp_path / "one", DONE | {"finalists": both, "winner": "hybrid-searched2"}, tested)
+    assert [row[0] for row in rows(found)][:2] == [
+        "searched ratio 3 (hybrid-searched1)",
+        "searched ratio 5, the winner (hybrid-searched2)",
+    ]
+    (won,) = brief(found)
+    assert won.startswith(f"{WINNER}searched ratio 5 beats")
+    unsettled = searched(tmp_path / "none", DONE | {"finalists": both}, tested)
+    assert brief(unsettled) == sentences(unsettled)
+    costs = [{"metric": "accuracy/val", "goal": "max"}, {"metric": "cost/epochs", "goal": "min"}]
+    front = DONE | {"finalists": both, "winner": "hybrid-searched2", "objectives": costs}
+    assert len(brief(searched(tmp_path / "two", front, tested))) == 2
+
+
+def test_the_table_of_several_sparsities_names_each(tmp_path: Path) -> None:
+    other, denser = {"number": 9, "label": "hybrid-searched2"}, proposal(9, [0.97], sparsity=0.9)
+    said = DONE | {"finalists": [*FINALIST, other], "proposals": [*PROPOSALS, denser]}
+    found = searched(tmp_path, said, TESTED)
+    ((title, table),) = search_tables(found.folder)
+    assert (title, len(table.columns)) == ("net: searched ratios against the formulas, on fresh seeds", 7)
+
+
 def test_the_search_s_own_scores_are_in_no_comparison_of_methods(tmp_path: Path) -> None:
     found = searched(tmp_path, DONE, TESTED)
     assert found.network.labels == ["hybrid-erk", "hybrid-searched1", "hybrid-uniform"]
@@ -134,7 +159,7 @@ def test_the_text_and_the_terminal_say_the_same(tmp_path: Path) -> None:
     assert "94.00 $\\pm$ 2.48 (3) & +3.00 $\\pm$ 0.50 (3) & 0.003 & ahead & 96.00 \\\\" in tex
     assert "% searched ratio 3 beats the best formula uniform by" in tex
     ((name, table),) = search_tables(found.folder)
-    assert name == "net: searched ratios against the formulas, on fresh seeds"
+    assert name == "net, 95 % removed: searched ratios against the formulas, on fresh seeds"
     assert table.row_count == 3
 
 
