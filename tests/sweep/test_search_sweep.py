@@ -1,15 +1,19 @@
 """Whole searches on a real Ray, a real MLflow database and real data."""
 
 import io
+import json
+import os
 import sqlite3
 
 import optuna
 import pandas as pd
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from methods.ratio_file import read_ratios
 from orchestrator.api import results, run
+from orchestrator.cli.app import app
 from orchestrator.engine.files import read_sealed
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.results import repeatable
@@ -77,10 +81,16 @@ def test_a_search_runs_is_tracked_grows_and_nothing_is_trained_twice(tmp_path):
 
     # again: nothing runs; its ratios in another sweep: the same ticket as the finalist's
     before = trained(folder)
-    outcome, said, again = sweep(folder)
-    assert outcome.exit_code == 0
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(json.dumps({**SPEC, "search": SEARCH, "tracking": {"enabled": True}}))
+    shown = CliRunner().invoke(app, ["run", str(spec), "--out", str(folder)])
+    assert shown.exit_code == 0, shown.output
+    assert "convnet-width0.25, 90 % removed: searched ratios against the formulas" in shown.output
+    (verdict,) = [line for line in shown.output.splitlines() if line.startswith("search:")]
+    assert "the winner, by mean validation accuracy" in verdict
+    assert f"ratios:  {os.path.relpath(folder)}/ratios, files that `ratios:` takes in any spec" in shown.output
     assert trained(folder) == before
-    assert repeatable(again).equals(repeatable(table))
+    assert repeatable(results(folder).set_index("trial")).equals(repeatable(table))
     ratios = {name: float(ratio) for name, ratio in read_ratios(str(folder / "ratios" / "best.json")).items()}
     other = run(
         {**SPEC, "name": "other", "methods": [{"name": "hybrid", "ratios": ratios}], "sparsities": [0.9], "seeds": [7]},
