@@ -18,6 +18,7 @@ search:
   method: hybrid
   sparsity: 0.95
   space: free
+  sampler: SAMPLER
   trials: 60
   finalists: {best: 1, seeds: [100]}
 latency: {enabled: false}
@@ -32,10 +33,12 @@ def proposals(sweep):
     return [(p["number"], p["trial"], p["options"]["ratios"]) for each in said if (p := each.get("proposal"))]
 
 
-def test_five_kills(tmp_path):
-    calm = Sweep(tmp_path / "calm" / "sweep", epochs=16, spec=SPEC)
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+def test_five_kills(tmp_path, sampler):
+    spec = SPEC.replace("SAMPLER", sampler)
+    calm = Sweep(tmp_path / "calm" / "sweep", epochs=16, spec=spec)
     calm.shake(0, seed=5)
-    shaken = Sweep(tmp_path / "shaken" / "sweep", epochs=16, spec=SPEC)
+    shaken = Sweep(tmp_path / "shaken" / "sweep", epochs=16, spec=spec)
     killed = shaken.shake(5, seed=5)
     print(f"\nkilled: {', '.join(killed)}; {calm.trained:g} epochs trained undisturbed, {shaken.trained:g} with kills")
     assert len(killed) == 5
