@@ -64,8 +64,9 @@ def _dry_run(spec: object, out: str | None, only: str | None, json: bool) -> Non
     if search:
         said = summary["search"]
         print(
-            f"search: {said['proposals']} proposals and {said['finalists']} trials of finalists, each of "
-            f"{said['epochs_each']:g} epochs, are decided on as results come in: at most {said['epochs']:g} epochs more"
+            f"search: {said['proposals']} proposals of the sampler's and {said['finalists']} trials of finalists, each "
+            f"of {said['epochs_each']:g} epochs, are decided on as results come in: at most {said['epochs']:g} epochs "
+            "more"
         )
 
 

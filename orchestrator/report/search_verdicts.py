@@ -14,6 +14,8 @@ CAPTION = (
     "correction over all pairs of a finalist and a formula. Validation scores steered the search: no result"
 )
 
+CHOSEN_BY = "accuracy/val"
+"""What the winner is the best in, on the finalists' seeds."""
 LEFT: Sequence[int] = (5,)
 """The columns of `rows` that hold words."""
 WINNER = "the winner, by mean validation accuracy on the finalists' seeds: "
@@ -51,7 +53,9 @@ def brief(searched: Searched | None) -> list[str]:
 
 
 def _sentence(searched: Searched, label: str) -> str:
-    name = f"searched ratio {searched.finalists[label]}{_itself(searched, label)}"
+    itself = _itself(searched, label)
+    none_better = ", and none of the sampler's is better" if label == searched.summary.get("winner") else ""
+    name = f"searched ratio {searched.finalists[label]}{itself and f' ({itself}{none_better})'}"
     pair = searched.hardest(label)
     if pair is None:
         cell = searched.network.at(label, searched.sparsity_of(label))
@@ -100,7 +104,7 @@ def _itself(searched: Searched, label: str) -> str:
     """That a finalist's ratio is one of those the search began with, if it is."""
     proposal = searched.proposal(searched.finalists[label])
     began = proposal is not None and proposal["source"] != searched.summary["sampler"]["name"]
-    return f" (a warm start: {proposal['source']})" if proposal and began else ""
+    return f"a warm start: {proposal['source']}" if proposal and began else ""
 
 
 def _untested(searched: Searched, pair: Comparison) -> str:
@@ -134,7 +138,8 @@ def head(searched: Searched) -> list[str]:
     others = [title(metric) for metric in _others(searched)]
     steered = f"the search's {title(searched.metrics[0])}"
     verdict = "verdict on accuracy" if others else "verdict"
-    return ["ratio", "", "test accuracy, %", "minus the best formula, points", "p by Holm", verdict, *others, steered]
+    judged = ["test accuracy, %", "minus the best formula, points", "p by Holm", verdict]
+    return ["ratio", "", *judged, *others, f"{title(CHOSEN_BY)} on the same seeds", steered]
 
 
 def rows(searched: Searched, plus_minus: str = "±") -> list[list[str]]:
@@ -150,7 +155,8 @@ def rows(searched: Searched, plus_minus: str = "±") -> list[list[str]]:
             own = [p for p in searched.scored if p["number"] == number]
             row = _row(searched, label, sparsity, _judged(pair, plus_minus), own, plus_minus)
             won = ", the winner" if label == searched.summary.get("winner") else ""
-            made.append([f"searched ratio {number}{won} ({label})", *row])
+            itself = _itself(searched, label)
+            made.append([f"searched ratio {number}{won}{itself and f', {itself}'} ({label})", *row])
             best |= {pair.other} if pair else set()
         for name, label in searched.summary["formulas"].items():
             own = [p for p in searched.scored if p["source"] == name and p["sparsity"] == sparsity]
@@ -170,7 +176,7 @@ def _row(
     searched: Searched, label: str, sparsity: float, judged: list[str], own: Sequence[Proposal], plus_minus: str
 ) -> list[str]:
     cell = searched.network.at(label, sparsity)
-    others = [(metric, cell.estimate(metric)) for metric in _others(searched)]
+    others = [(metric, cell.estimate(metric)) for metric in (*_others(searched), CHOSEN_BY)]
     return [
         removed(sparsity), accuracy(cell, plus_minus), *judged,
         *(shown(metric, found.mean) if found else "" for metric, found in others),

@@ -179,6 +179,13 @@ def _coordinates(ground: Ground) -> Iterator[Problem]:
 def _warm_starts(ground: Ground) -> Iterator[Problem]:
     found = list(_said(("search", "warm_starts"), lambda: ground.warm_starts))
     yield from found
+    if not found and len(ground.warm_starts) >= ground.search.trials:
+        count, names = len(ground.warm_starts), ", ".join(start.source for start in ground.warm_starts)
+        yield Problem(
+            ("search", "trials"),
+            f"{ground.search.trials} leaves none to the sampler: the warm starts ({names}) are tried first; set it "
+            f"above {count}, or name fewer warm_starts",
+        )
     for number, start in enumerate(() if found else ground.warm_starts):
         trial = ground.proposal(number, start.options, start.sparsity)
         yield from _said(("search", "method"), partial(plan_trial, ground.setting, trial))

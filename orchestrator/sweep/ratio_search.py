@@ -211,7 +211,8 @@ class RatioSearch(Proposals):
         some = plan_trial(self.setting, self.ground.proposal(self.number, any_ratio, self.search.sparsity[0]))
         shared = {key for planned in self.trials.values() for key in self.plan.segments(planned)}
         each = float(sum(e for key, e in self.plan.lengths(some).items() if key not in shared))
-        finalists = 0 if self.settled else self.search.finalists.best * len(self.search.finalists.seeds)
+        best = min(self.search.finalists.best, self.search.trials)
+        finalists = 0 if self.settled else best * len(self.search.finalists.seeds)
         proposals = 0 if self.over else max(0, self.search.trials - self.number)
         return {
             "proposals": proposals,

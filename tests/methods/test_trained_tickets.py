@@ -153,6 +153,8 @@ def test_a_files_ratios_are_met_exactly_or_scaled_to_the_budget(tmp_path: Path) 
         ({}, "holds no ratios"),
         ({"a": 2}, "the keep ratio of layer 'a' is 2; expected a number in 0..1"),
         ({"a": True}, "the keep ratio of layer 'a' is True"),
+        ({"a": 1.5}, "r.json: the keep ratio of layer 'a' is 1.5; expected"),
+        ({"a": "x"}, "r.json: the keep ratio of layer 'a' is 'x'; expected"),
         ({"layers": [{"name": "a"}]}, "holds no ratios"),
     ],
 )
@@ -160,6 +162,11 @@ def test_a_file_that_holds_no_ratios_is_refused(tmp_path: Path, content: Any, me
     with pytest.raises(pydantic.ValidationError) as error:
         Random(ratios=_written(tmp_path / "r.json", content))
     assert message in str(error.value)
+
+
+def test_a_file_is_given_by_its_path_alone() -> None:
+    with pytest.raises(pydantic.ValidationError, match=r"by its path alone; write `ratios: best\.json`"):
+        Random(ratios={"file": "best.json"})
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

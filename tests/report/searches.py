@@ -48,8 +48,8 @@ def kept(conv: int, fc: int) -> list[dict[str, Any]]:
 def folder_of(
     path: Path, content: dict[str, Any], tested: dict[str, list[float | None]], epochs: dict[str, int] | None = None
 ) -> SweepFolder:
-    """A sweep's folder with a search; tested: label -> test accuracy of seeds 100, 101, ...; epochs: label -> what
-    its trials cost, where it is not 10."""
+    """A sweep's folder with a search; tested: label -> test accuracy of seeds 100, 101, ..., validation's is a
+    point more; epochs: label -> what its trials cost, where it is not 10."""
     trials = [
         result(
             f"hybrid-search{p['number']}", p["sparsity"], 0, 0.5, trial=p["trial"], status=p["status"],
@@ -63,7 +63,8 @@ def folder_of(
         own = [
             result(label, 0.95, 100 + i, accuracy, search=None, layers=kept(20, 5)) for i, accuracy in enumerate(values)
         ]
-        for each in own:
+        for each, accuracy in zip(own, values, strict=True):
+            each["metrics"] |= {} if accuracy is None else {"accuracy/val": accuracy + 0.01}
             each["metrics"] |= {"cost/epochs": epochs[label]} if epochs and label in epochs else {}
         trials += own
     for each in trials:

@@ -34,20 +34,21 @@ def test_a_finalist_is_judged_against_the_best_formula_and_all_pairs_are_correct
 
 def test_the_table_tells_the_score_that_steered_from_the_one_that_counts(tmp_path: Path) -> None:
     found = searched(tmp_path, DONE, TESTED)
-    assert (head(found)[2], head(found)[-1]) == ("test accuracy, %", "the search's validation accuracy, %")
+    assert head(found)[2] == "test accuracy, %"
+    assert head(found)[-2:] == ["validation accuracy, % on the same seeds", "the search's validation accuracy, %"]
     assert rows(found) == [
         ["searched ratio 3 (hybrid-searched1)", "95 % removed", "94.00 ± 2.48 (3)",
-         "+3.00 ± 0.50 (3)", "0.003", "ahead", "96.00"],
-        ["uniform (hybrid-uniform)", "95 % removed", "91.00 ± 2.28 (3)", "", "", "the best formula", "90.00"],
-        ["erk (hybrid-erk)", "95 % removed", "89.67 ± 3.79 (3)", "", "", "", "93.00"],
+         "+3.00 ± 0.50 (3)", "0.003", "ahead", "95.00", "96.00"],
+        ["uniform (hybrid-uniform)", "95 % removed", "91.00 ± 2.28 (3)", "", "", "the best formula", "92.00", "90.00"],
+        ["erk (hybrid-erk)", "95 % removed", "89.67 ± 3.79 (3)", "", "", "", "90.67", "93.00"],
     ]  # fmt: skip
 
 
 def test_the_table_has_the_other_objective_of_the_tested_trials(tmp_path: Path) -> None:
     both = [{"metric": "accuracy/val", "goal": "max"}, {"metric": "cost/epochs", "goal": "min"}]
     found = searched(tmp_path, DONE | {"objectives": both}, TESTED)
-    assert head(found)[-2:] == ["cost/epochs", "the search's validation accuracy, %"]
-    assert [row[-2] for row in rows(found)] == ["10", "10", "10"]
+    assert head(found)[-3] == "cost/epochs"
+    assert [row[-3] for row in rows(found)] == ["10", "10", "10"]
     ((_, table),) = search_tables(found.folder)
     words = [str(column.header) for column in table.columns if column.justify == "left"]
     assert words == ["ratio", "verdict on accuracy"]
@@ -137,12 +138,23 @@ def test_the_winner_is_marked_and_alone_has_its_sentence_beside_the_table(tmp_pa
     assert len(brief(searched(tmp_path / "two", front, tested))) == 2
 
 
+def test_a_winner_that_was_a_warm_start_is_no_find(tmp_path: Path) -> None:
+    began = [proposal(0, [0.9], "uniform"), proposal(1, [0.8])]
+    finalists = [{"number": 0, "label": "hybrid-searched1"}, {"number": 1, "label": "hybrid-searched2"}]
+    said = summary(began, finalists=finalists, winner="hybrid-searched1")
+    found = searched(tmp_path, said, {"hybrid-searched1": [0.9, 0.91], "hybrid-uniform": [0.9, 0.91]})
+    (sentence,) = brief(found)
+    start = "searched ratio 0 (a warm start: uniform, and none of the sampler's is better)"
+    assert sentence.startswith(f"{WINNER}{start} is not told apart")
+    assert rows(found)[0][0] == "searched ratio 0, the winner, a warm start: uniform (hybrid-searched1)"
+
+
 def test_the_table_of_several_sparsities_names_each(tmp_path: Path) -> None:
     other, denser = {"number": 9, "label": "hybrid-searched2"}, proposal(9, [0.97], sparsity=0.9)
     said = DONE | {"finalists": [*FINALIST, other], "proposals": [*PROPOSALS, denser]}
     found = searched(tmp_path, said, TESTED)
     ((title, table),) = search_tables(found.folder)
-    assert (title, len(table.columns)) == ("net: searched ratios against the formulas, on fresh seeds", 7)
+    assert (title, len(table.columns)) == ("net: searched ratios against the formulas, on fresh seeds", 8)
 
 
 def test_the_search_s_own_scores_are_in_no_comparison_of_methods(tmp_path: Path) -> None:
@@ -156,7 +168,7 @@ def test_the_text_and_the_terminal_say_the_same(tmp_path: Path) -> None:
     assert "### net: search of ratios" in plain
     assert "| searched ratio 3 (hybrid-searched1) | 95 % removed | 94.00 ± 2.48 (3) | +3.00 ± 0.50 (3) |" in plain
     assert "- searched ratio 3 beats the best formula uniform by +3.00 ± 0.50 points" in plain
-    assert "94.00 $\\pm$ 2.48 (3) & +3.00 $\\pm$ 0.50 (3) & 0.003 & ahead & 96.00 \\\\" in tex
+    assert "94.00 $\\pm$ 2.48 (3) & +3.00 $\\pm$ 0.50 (3) & 0.003 & ahead & 95.00 & 96.00 \\\\" in tex
     assert "% searched ratio 3 beats the best formula uniform by" in tex
     ((name, table),) = search_tables(found.folder)
     assert name == "net, 95 % removed: searched ratios against the formulas, on fresh seeds"

@@ -107,6 +107,9 @@ def test_a_search_that_is_right(search: dict[str, Any]) -> None:
         ({"space": "mixture", "warm_starts": ["erk"]},
          "warm_starts: the space mixture is made from lamp, which is not among the warm_starts; add it there, or leave "
          "it out of the space's `of`"),
+        ({"trials": 2},
+         "trials: 2 leaves none to the sampler: the warm starts (uniform, smart) are tried first; set it above 2, or "
+         "name fewer warm_starts"),
         # the fidelity
         ({"method": "fine_tune", "fidelity": {}},
          "fidelity: fine_tune trains its tickets itself, in one piece; leave fidelity out"),
