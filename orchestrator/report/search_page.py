@@ -50,7 +50,7 @@ def section(searched: Searched) -> Iterator[str]:
     yield f'<p class="note">{html.text(BIASED)}</p>'
     head = search_verdicts.head(searched)
     if rows := search_verdicts.rows(searched):
-        yield html.table(head, rows, search_verdicts.CAPTION)
+        yield html.table(head, rows, search_verdicts.CAPTION, left=search_verdicts.LEFT)
     if searched.pairs:
         pairs = [[*verdicts.row(pair)[:-1], search_verdicts.told(pair)] for pair in searched.pairs]
         columns = ("searched", "minus the formula", "", "difference, points", "p", "p by Holm", "")

@@ -16,7 +16,9 @@ CAPTION = (
 
 CHOSEN_BY = "accuracy/val"
 """What the winner is the best in, on the finalists' seeds."""
-LEFT: Sequence[int] = (5,)
+SPARSITY = 2
+"""The column of `rows` that holds the sparsity."""
+LEFT: Sequence[int] = (1, 6)
 """The columns of `rows` that hold words."""
 WINNER = "the winner, by mean validation accuracy on the finalists' seeds: "
 
@@ -54,7 +56,8 @@ def brief(searched: Searched | None) -> list[str]:
 
 def _sentence(searched: Searched, label: str) -> str:
     itself = _itself(searched, label)
-    none_better = ", and none of the sampler's is better" if label == searched.summary.get("winner") else ""
+    alone = label == searched.summary.get("winner") and not _others(searched)
+    none_better = ", and none of the sampler's is better" if alone else ""
     name = f"searched ratio {searched.finalists[label]}{itself and f' ({itself}{none_better})'}"
     pair = searched.hardest(label)
     if pair is None:
@@ -139,7 +142,7 @@ def head(searched: Searched) -> list[str]:
     steered = f"the search's {title(searched.metrics[0])}"
     verdict = "verdict on accuracy" if others else "verdict"
     judged = ["test accuracy, %", "minus the best formula, points", "p by Holm", verdict]
-    return ["ratio", "", *judged, *others, f"{title(CHOSEN_BY)} on the same seeds", steered]
+    return ["method", "ratio", "sparsity", *judged, *others, f"{title(CHOSEN_BY)} on the same seeds", steered]
 
 
 def rows(searched: Searched, plus_minus: str = "±") -> list[list[str]]:
@@ -156,12 +159,12 @@ def rows(searched: Searched, plus_minus: str = "±") -> list[list[str]]:
             row = _row(searched, label, sparsity, _judged(pair, plus_minus), own, plus_minus)
             won = ", the winner" if label == searched.summary.get("winner") else ""
             itself = _itself(searched, label)
-            made.append([f"searched ratio {number}{won}{itself and f', {itself}'} ({label})", *row])
+            made.append([label, f"searched ratio {number}{won}{itself and f', {itself}'}", *row])
             best |= {pair.other} if pair else set()
         for name, label in searched.summary["formulas"].items():
             own = [p for p in searched.scored if p["source"] == name and p["sparsity"] == sparsity]
             judged = ["", "", "the best formula" if label in best else ""]
-            made.append([f"{name} ({label})", *_row(searched, label, sparsity, judged, own, plus_minus)])
+            made.append([label, name, *_row(searched, label, sparsity, judged, own, plus_minus)])
     return made
 
 

@@ -41,9 +41,10 @@ def search_tables(folder: SweepFolder) -> list[tuple[str, Table]]:
     if not searched or not rows:
         return []
     head, left, name = search_verdicts.head(searched), search_verdicts.LEFT, searched.network.model
-    if len(sparsities := {row[1] for row in rows}) == 1:  # said once: a terminal is narrow
-        head, rows = [head[0], *head[2:]], [[row[0], *row[2:]] for row in rows]
-        left, name = [column - 1 for column in left], f"{name}, {sparsities.pop()}"
+    at = search_verdicts.SPARSITY
+    if len(sparsities := {row[at] for row in rows}) == 1:  # said once: a terminal is narrow
+        head, *rows = ([*row[:at], *row[at + 1 :]] for row in (head, *rows))
+        left, name = [column - (column > at) for column in left], f"{name}, {sparsities.pop()}"
     return [(f"{name}: searched ratios against the formulas, on fresh seeds", _table(head, rows, left))]
 
 

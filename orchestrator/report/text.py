@@ -27,7 +27,7 @@ def markdown(results: Sequence[Result], margin: float = sanity.MARGIN, searched:
             search_verdicts.head(searched),
             [[_plain(cell) for cell in row] for row in search_verdicts.rows(searched)],
         )
-        head = [_plain(name or "sparsity") for name in head]
+        head = [_plain(name) for name in head]
         lines = (
             [_line(head), _line(["---"] * len(head)), *map(_line, rows), "", f"{search_verdicts.CAPTION}."]
             if rows
@@ -52,7 +52,7 @@ def latex(results: Sequence[Result], margin: float = sanity.MARGIN, searched: Se
         parts.append("\n".join([*lines, *(f"% {head}: {_one_line(text)}" for head, text in _verdicts(network))]))
     parts += [f"% {_TESTS}"] if parts else []
     if searched:
-        head = [_escaped(name or "sparsity") for name in search_verdicts.head(searched)]
+        head = [_escaped(name) for name in search_verdicts.head(searched)]
         rows = [
             [_escaped(cell).replace("+-", "$\\pm$") for cell in row] for row in search_verdicts.rows(searched, "+-")
         ]

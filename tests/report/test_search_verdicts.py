@@ -34,13 +34,13 @@ def test_a_finalist_is_judged_against_the_best_formula_and_all_pairs_are_correct
 
 def test_the_table_tells_the_score_that_steered_from_the_one_that_counts(tmp_path: Path) -> None:
     found = searched(tmp_path, DONE, TESTED)
-    assert head(found)[2] == "test accuracy, %"
+    assert head(found)[3] == "test accuracy, %"
     assert head(found)[-2:] == ["validation accuracy, % on the same seeds", "the search's validation accuracy, %"]
     assert rows(found) == [
-        ["searched ratio 3 (hybrid-searched1)", "95 % removed", "94.00 ± 2.48 (3)",
+        ["hybrid-searched1", "searched ratio 3", "95 % removed", "94.00 ± 2.48 (3)",
          "+3.00 ± 0.50 (3)", "0.003", "ahead", "95.00", "96.00"],
-        ["uniform (hybrid-uniform)", "95 % removed", "91.00 ± 2.28 (3)", "", "", "the best formula", "92.00", "90.00"],
-        ["erk (hybrid-erk)", "95 % removed", "89.67 ± 3.79 (3)", "", "", "", "90.67", "93.00"],
+        ["hybrid-uniform", "uniform", "95 % removed", "91.00 ± 2.28 (3)", "", "", "the best formula", "92.00", "90.00"],
+        ["hybrid-erk", "erk", "95 % removed", "89.67 ± 3.79 (3)", "", "", "", "90.67", "93.00"],
     ]  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def test_the_table_has_the_other_objective_of_the_tested_trials(tmp_path: Path) 
     assert [row[-3] for row in rows(found)] == ["10", "10", "10"]
     ((_, table),) = search_tables(found.folder)
     words = [str(column.header) for column in table.columns if column.justify == "left"]
-    assert words == ["ratio", "verdict on accuracy"]
+    assert words == ["method", "ratio", "verdict on accuracy"]
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ def test_the_winner_is_marked_and_alone_has_its_sentence_beside_the_table(tmp_pa
     both = [*FINALIST, {"number": 5, "label": "hybrid-searched2"}]
     tested = TESTED | {"hybrid-searched2": [0.93, 0.94, 0.95]}
     found = searched(tmp_path / "one", DONE | {"finalists": both, "winner": "hybrid-searched2"}, tested)
-    assert [row[0] for row in rows(found)][:2] == [
-        "searched ratio 3 (hybrid-searched1)",
-        "searched ratio 5, the winner (hybrid-searched2)",
+    assert [row[:2] for row in rows(found)][:2] == [
+        ["hybrid-searched1", "searched ratio 3"],
+        ["hybrid-searched2", "searched ratio 5, the winner"],
     ]
     (won,) = brief(found)
     assert won.startswith(f"{WINNER}searched ratio 5 beats")
@@ -146,7 +146,7 @@ def test_a_winner_that_was_a_warm_start_is_no_find(tmp_path: Path) -> None:
     (sentence,) = brief(found)
     start = "searched ratio 0 (a warm start: uniform, and none of the sampler's is better)"
     assert sentence.startswith(f"{WINNER}{start} is not told apart")
-    assert rows(found)[0][0] == "searched ratio 0, the winner, a warm start: uniform (hybrid-searched1)"
+    assert rows(found)[0][:2] == ["hybrid-searched1", "searched ratio 0, the winner, a warm start: uniform"]
 
 
 def test_the_table_of_several_sparsities_names_each(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_the_table_of_several_sparsities_names_each(tmp_path: Path) -> None:
     said = DONE | {"finalists": [*FINALIST, other], "proposals": [*PROPOSALS, denser]}
     found = searched(tmp_path, said, TESTED)
     ((title, table),) = search_tables(found.folder)
-    assert (title, len(table.columns)) == ("net: searched ratios against the formulas, on fresh seeds", 8)
+    assert (title, len(table.columns)) == ("net: searched ratios against the formulas, on fresh seeds", 9)
 
 
 def test_the_search_s_own_scores_are_in_no_comparison_of_methods(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_the_text_and_the_terminal_say_the_same(tmp_path: Path) -> None:
     found = searched(tmp_path, DONE, TESTED)
     plain, tex = markdown([], searched=found), latex([], searched=found)
     assert "### net: search of ratios" in plain
-    assert "| searched ratio 3 (hybrid-searched1) | 95 % removed | 94.00 ± 2.48 (3) | +3.00 ± 0.50 (3) |" in plain
+    assert "| hybrid-searched1 | searched ratio 3 | 95 % removed | 94.00 ± 2.48 (3) | +3.00 ± 0.50 (3) |" in plain
     assert "- searched ratio 3 beats the best formula uniform by +3.00 ± 0.50 points" in plain
     assert "94.00 $\\pm$ 2.48 (3) & +3.00 $\\pm$ 0.50 (3) & 0.003 & ahead & 95.00 & 96.00 \\\\" in tex
     assert "% searched ratio 3 beats the best formula uniform by" in tex
