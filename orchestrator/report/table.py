@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from rich.table import Table
 
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.report import sanity, search, search_verdicts
 from orchestrator.report.cells import Result, accuracy, networks, removed
+
+NAME = 24
+"""Characters of a name that a narrow terminal does not fold."""
 
 
 def accuracy_tables(results: Iterable[Result]) -> list[tuple[str, Table]]:
@@ -48,11 +52,13 @@ def search_tables(folder: SweepFolder) -> list[tuple[str, Table]]:
     return [(f"{name}: searched ratios against the formulas, on fresh seeds", _table(head, rows, left))]
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int]) -> Table:
-    """A table whose first column and columns `left` hold words."""
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> Table:
+    """A table whose first column and columns `left` hold words; the first, of names, is folded last."""
     table = Table()
+    longest = max((len(row[0]) for row in rows), default=0)
     for i, name in enumerate(head):
-        table.add_column(name, justify="left" if i in (0, *left) else "right", overflow="fold")
+        justify: Literal["left", "right"] = "left" if i in (0, *left) else "right"
+        table.add_column(name, justify=justify, overflow="fold", min_width=None if i else min(longest, NAME))
     for row in rows:
         table.add_row(*row)
     return table
