@@ -16,7 +16,7 @@ class ErkPower(Space):
 
     name = "erk_power"
     summary = "one exponent of ERK's density: holds uniform (0) and erk (1)"
-    proportional = True
+    proportional = False
 
     class Options(SpaceOptions):
         power: Range = (0.0, 2.0)

@@ -25,9 +25,15 @@ class Inexpressible(ValueError):
     """Counts that no point of the space gives. The message says what would work."""
 
 
+WIDEST = 50
+"""Exponents beyond this leave the numbers of a computer, and no network has layers so different."""
+
+
 def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
     if not pair[0] < pair[1]:
         raise ValueError(f"expected a range [low, high] with low below high, got [{pair[0]}, {pair[1]}]")
+    if max(map(abs, pair)) > WIDEST:
+        raise ValueError(f"expected a range within -{WIDEST} to {WIDEST}, got [{pair[0]}, {pair[1]}]")
     return pair
 
 
@@ -50,7 +56,8 @@ class Space(ABC):
     summary: ClassVar[str]
     """What the coordinates mean, in one line."""
     proportional: ClassVar[bool]
-    """Whether `wanted` says proportions only, whatever the budget: such a space also serves filter pruning."""
+    """Whether `wanted` says proportions only, whatever the budget, and not by the shape of weights, which groups of
+    filters have none of: such a space also serves filter pruning."""
 
     Options: ClassVar[type[SpaceOptions]] = SpaceOptions
 

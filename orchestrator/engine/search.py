@@ -93,14 +93,19 @@ class Ground:
 
     def bounds(self, keep: int) -> tuple[list[int], list[int]]:
         """The least and the most weights of each layer. Raises ValueError where they cannot meet the budget."""
-        low = [1 if keep >= len(self.layers) else 0 for _ in self.layers]
-        high = [layer.weights for layer in self.layers]
-        for pattern, (least, most) in self.search.bounds.items():
-            for i, layer in enumerate(self.layers):
-                if fnmatch(layer.name, pattern):
-                    low[i] = max(low[i], ceil(Decimal(str(least)) * layer.weights))
-                    high[i] = min(high[i], floor(Decimal(str(most)) * layer.weights))
-        high = [max(pair) for pair in zip(low, high, strict=True)]
+        one = 1 if keep >= len(self.layers) else 0
+        low, high = [], []
+        for layer in self.layers:
+            given = [pair for pattern, pair in self.search.bounds.items() if fnmatch(layer.name, pattern)]
+            least, most = max([0.0, *(own for own, _ in given)]), min([1.0, *(own for _, own in given)])
+            if least > most:
+                raise ValueError(
+                    f"{layer.name} is to keep at least {least:g} and at most {most:g}; mend one of its bounds"
+                )
+            if one and not most:
+                raise ValueError(f"{layer.name} is to keep nothing, and a weight stays in each layer; set it above 0")
+            low.append(max(one, ceil(Decimal(str(least)) * layer.weights)))
+            high.append(max(low[-1], floor(Decimal(str(most)) * layer.weights)))  # the range may hold no whole number
         if not sum(low) <= keep <= sum(high):
             total = budget.total(self.layers)
             raise ValueError(
@@ -163,15 +168,23 @@ class Ground:
                 f"the space {self.search.space.name} is made from {left_out[0]}, which is not among the warm_starts; "
                 "add it there, or leave it out of the space's `of`"
             )
-        found = []
+        found: list[WarmStart] = []
         for sparsity in self.search.sparsity:
             for source in self.formulas if named is None else named:
                 try:
-                    found += self._warm_start(source, sparsity)
+                    for start in self._warm_start(source, sparsity):
+                        found += [start] if self._is_new(start, found) else []
                 except Inexpressible as error:
                     if named is not None:
                         raise ValueError(f"{source}: {error}") from error
         return found
+
+    def _is_new(self, start: WarmStart, others: Sequence[WarmStart]) -> bool:
+        """Whether no other keeps the same in each layer; best.json of two objectives is one of the Pareto set."""
+        if "ratios" not in start.options:
+            return True
+        known = [self.counts_of(each) for each in others if each.sparsity == start.sparsity]
+        return self.counts_of(start) not in known
 
     def _warm_start(self, source: str, sparsity: Decimal) -> list[WarmStart]:
         if source in self.method.formulas:

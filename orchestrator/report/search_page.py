@@ -75,7 +75,7 @@ def facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     states = ", ".join(f"{count} {_state(status)}" for status, count in sorted(counts.items()))
     said = [
         ("method", summary["method"]),
-        ("budget", f"{' to '.join(budget)} of the weights removed, exactly, in every trial"),
+        ("budget", f"{' to '.join(budget)} removed in every trial: of weights exactly, of filters so many as reach it"),
         ("objectives", ", ".join(f"{o['metric']} {goals[o['goal']]}" for o in summary["objectives"])),
         ("space", _with_options(summary["space"])),
         ("coordinates", ", ".join(f"{name} {_bounds(bounds)}" for name, bounds in summary["coordinates"].items())),

@@ -71,9 +71,15 @@ def _space(search: Search) -> Iterator[Problem]:
     except LookupError as error:
         yield Problem(path, str(error.args[0]))
         return
-    if not space.proportional and not registry.get(search.method.name).meets_budget:
+    if not registry.get(search.method.name).meets_budget:
         able = ", ".join(name for name, each in spaces.SPACES.items() if each.proportional)
-        yield Problem(path, f"{search.method.name} takes proportions, and {space.name} counts weights; choose {able}")
+        if not space.proportional:
+            yield Problem(
+                path,
+                f"{search.method.name} takes proportions of filters, and {space.name} goes by weights; choose {able}",
+            )
+        elif search.space.options.get("base") == "erk":
+            yield Problem((*path, "base"), "erk goes by the shape of weights, and filters have none; choose uniform")
     try:
         space.Options.model_validate(search.space.options)
     except ValidationError as error:
@@ -133,6 +139,8 @@ def _fidelity(ground: Ground) -> Iterator[Problem]:
     if fidelity is None:
         return
     path: Path = ("search", "fidelity")
+    if all(objective.metric != "accuracy/val" for objective in ground.search.objectives):
+        yield Problem(path, "stops trials by accuracy/val, which is no objective here; add it, or leave fidelity out")
     if not len(ground.setting.data.validation.labels):
         yield Problem(path, "looks at validation images, and data.validation holds out none; set it to 0.1, say")
     if not list(_coordinates(ground)) and ground.profiles:

@@ -14,11 +14,12 @@ def rungs(results: Sequence[Mapping[str, Any]], epochs: Sequence[float]) -> dict
     accuracy between every two rungs, over the proposals that reached both (None of fewer than three, or where all are
     alike)."""
     ways = [_way(result) for result in results]
+    dropped = [way for way, result in zip(ways, results, strict=True) if result["status"] == "dropped"]
     spent = [after - before for before, after in pairwise([0.0, *epochs])]
     table = []
     for i, at in enumerate(epochs):
         reached = sum(len(way) > i for way in ways)
-        stopped = sum(len(way) == i + 1 for way in ways) if i < len(epochs) - 1 else 0
+        stopped = sum(len(way) == i + 1 for way in dropped)
         table.append({"epochs": at, "reached": reached, "stopped": stopped, "epochs_spent": reached * spent[i]})
     matrix = [[_both(ways, i, j) for j in range(len(epochs))] for i in range(len(epochs))]
     return {"rungs": table, "rank_correlation": matrix}

@@ -95,7 +95,9 @@ class RatioSearch(Proposals):
 
     @cached_property
     def _tried(self) -> set[str]:
-        options = {number: self.options(number) for number in self.trials}
+        # what only a result tells is added when the study is told it, so that resuming refuses the same draws
+        early = {n for n in range(self.first) if self.ground.counts_of(self.ground.warm_starts[n]) is not None}
+        options = {number: self.options(number) for number in self.trials if number >= self.first or number in early}
         return {
             self._named(own, self.trials[number].trial.sparsity) for number, own in options.items() if "ratios" in own
         }
@@ -131,6 +133,8 @@ class RatioSearch(Proposals):
         until = number - self.search.concurrency + 1
         for each in [n for n in self._untold if n < until and self.known(n)]:
             self.study.tell(each, self.told(each), self.warm_point(each))
+            if each < self.first and "ratios" in (options := self.options(each)):
+                self._tried.add(self._named(options, self.trials[each].trial.sparsity))
             self._untold.remove(each)
         for each in range(max(0, until), self.first):
             if each not in self._begun and (point := self.warm_point(each, early=True)) is not None:

@@ -84,6 +84,9 @@ def run_sweep(
         write_sealed(folder.path / "plan.json", summary)
         for note in load_data(spec.data).notes:
             driver.progress.say(f"note: {note}")
+        if search and (others := search.decisions.others):
+            driver.progress.say(f"note: {others} proposals here are of another search (another space, sampler, seed, "
+                                "recipe or warm start), and are not gone on with")  # fmt: skip
         if old := _replaced(folder, plan):
             driver.progress.say(f"{old} results are of other settings or other code: their trials run again")
         follower = None

@@ -227,6 +227,7 @@ def test_a_file_of_ratios_is_a_warm_start_at_the_searchs_budget(ground: MakeGrou
 def test_a_former_sweeps_folder_gives_its_best_ratios(ground: MakeGround, tmp_path: Path) -> None:
     other = {"conv1": 30, "conv2": 50, "conv3": 60, "fc": 24}
     write(tmp_path / "former" / "ratios" / "pareto-4.json", of(other))
+    write(tmp_path / "former" / "ratios" / "pareto-7.json", of(GIVEN))  # of two objectives the best is one of these
     write(tmp_path / "former" / "ratios" / "best.json", of(GIVEN))
     write(tmp_path / "former" / "plan.json", {})
     made = ground(space="free", warm_starts=[str(tmp_path / "former")])

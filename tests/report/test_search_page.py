@@ -52,7 +52,7 @@ def test_the_page_says_what_was_searched_and_what_came_out(both: SweepFolder) ->
         "net: does a searched ratio beat the formulas?",
         "searched ratio 3 beats the best formula uniform in accuracy by +3.00 ± 0.50 points (3 seeds, p by Holm ",
         "they are biased upwards and are not the result",
-        "95 % of the weights removed, exactly, in every trial",
+        "95 % removed in every trial: of weights exactly",
         "accuracy/val as high as possible, macs as low as possible",
         "polynomial (degree 2)",
         "power 0 to 4, classifier 0.1 to 1",
@@ -116,7 +116,7 @@ def test_nothing_of_a_user_is_taken_for_html(tmp_path: Path) -> None:
 
 def test_a_range_of_sparsities_is_said_as_one() -> None:
     said = dict(facts(summary([], sparsity=[0.9, 0.98])))
-    assert said["budget"].startswith("90 % to 98 % of the weights removed")
+    assert said["budget"].startswith("90 % to 98 % removed in every trial")
     assert said["trials"] == "0, at most 2 at a time; none yet"
 
 

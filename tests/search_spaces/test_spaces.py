@@ -255,7 +255,7 @@ def test_a_mixture_with_smart_never_fails_for_its_classifier() -> None:
 def test_spaces_by_name() -> None:
     assert list(registry.SPACES) == ["free", "polynomial", "erk_power", "stages", "mixture"]
     assert registry.get("stages") is Stages
-    assert [name for name, space in registry.SPACES.items() if space.proportional] == ["free", "erk_power", "stages"]
+    assert [name for name, space in registry.SPACES.items() if space.proportional] == ["free", "stages"]
     with pytest.raises(LookupError, match=r"unknown space 'polynomal'; did you mean 'polynomial'\? known: free, poly"):
         registry.get("polynomal")
     for space in registry.SPACES.values():

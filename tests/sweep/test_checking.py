@@ -66,7 +66,13 @@ def test_a_search_that_is_right(search: dict[str, Any]) -> None:
         ({"space": {"name": "stages", "groups": ["conv*"]}},
          "space: groups: layer 'fc' matches none; expected exactly one pattern for each layer"),
         ({**FILTERS, "space": "polynomial"},
-         "space: filter_prune takes proportions, and polynomial counts weights; choose free, erk_power, stages"),
+         "space: filter_prune takes proportions of filters, and polynomial goes by weights; choose free, stages"),
+        ({**FILTERS, "space": "erk_power"},
+         "space: filter_prune takes proportions of filters, and erk_power goes by weights; choose free, stages"),
+        ({**FILTERS, "space": {"name": "stages", "base": "erk"}},
+         "space.base: erk goes by the shape of weights, and filters have none; choose uniform"),
+        ({"space": {"name": "polynomial", "power": [0, 900]}},
+         "space.power: expected a range within -50 to 50, got [0.0, 900.0]"),
         # the sampler
         ({"sampler": "tpee"}, f"sampler: unknown sampler 'tpee'; did you mean 'tpe'? known: {SAMPLERS}"),
         ({"sampler": "GridSampler"},
@@ -82,6 +88,10 @@ def test_a_search_that_is_right(search: dict[str, Any]) -> None:
          "1,191 are to be kept; widen the bounds or change the sparsity"),
         ({"bounds": {"con1": [0, 1]}},
          "bounds.con1: matches no layer; did you mean 'conv1'? layers: conv1, conv2, conv3, fc"),
+        ({"bounds": {"conv1": [0.5, 1], "conv?": [0, 0.25]}},
+         "bounds: conv1 is to keep at least 0.5 and at most 0.25; mend one of its bounds"),
+        ({"bounds": {"conv1": [0, 0]}},
+         "bounds: conv1 is to keep nothing, and a weight stays in each layer; set it above 0"),
         ({**FILTERS, "bounds": {"fc": [0, 1]}},
          "bounds: filter_prune takes proportions, which have no bounds; leave them out"),
         # the objectives
@@ -113,6 +123,8 @@ def test_a_search_that_is_right(search: dict[str, Any]) -> None:
         # the fidelity
         ({"method": "fine_tune", "fidelity": {}},
          "fidelity: fine_tune trains its tickets itself, in one piece; leave fidelity out"),
+        ({"fidelity": {}, "objectives": ["macs"]},
+         "fidelity: stops trials by accuracy/val, which is no objective here; add it, or leave fidelity out"),
         ({"fidelity": {"rungs": ["0ep", "4ep"]}},
          f"fidelity.rungs: expected steps one after another, {LEFT}; found 0ep, 4ep"),
         ({"fidelity": {"rungs": ["2ep", "1ep"]}},
@@ -150,7 +162,6 @@ def test_validation_images_are_needed() -> None:
     none = "validation images, and data.validation holds out none; set it to 0.1, say"
     assert said({}, data=data) == [f"spec: search.objectives[0]: accuracy/val needs {none}"]
     assert said({"objectives": ["macs"]}, data=data) == []
-    assert said({"objectives": ["macs"], "fidelity": {}}, data=data) == [f"spec: search.fidelity: looks at {none}"]
 
 
 def test_a_latency_must_be_measured() -> None:

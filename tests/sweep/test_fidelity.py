@@ -31,6 +31,12 @@ def test_rungs_are_counted_and_ranked_over_those_that_reached_both():
     assert matrix[1][2] == pytest.approx(0.5)  # 2 1 3 against 1 2 3
 
 
+def test_what_diverged_after_a_rung_was_not_stopped_there():
+    diverged = way(0.3) | {"status": "diverged"}
+    table = rungs([way(0.1), diverged, way(0.4, end=0.9)], [0.0, 2.0])["rungs"]
+    assert [(row["reached"], row["stopped"]) for row in table] == [(3, 1), (1, 0)]
+
+
 def test_too_few_or_equal_values_have_no_rank_correlation():
     assert rungs([way(0.1), way(0.2, end=0.5)], [0.0, 1.0])["rank_correlation"] == [[None, None], [None, None]]
     assert spearman([1, 1, 1], [1, 2, 3]) is None

@@ -286,6 +286,15 @@ def test_fewer_trials_than_warm_starts_leave_a_space_without_its_parts(start):
     assert [proposal["params"] for proposal in proposals] == [None, None]
 
 
+def test_the_ratios_that_count_as_tried_are_the_same_after_resuming(start):
+    """lamp's and magnitude's too, which only their results tell."""
+    whole = start(space="free").run(slots=1, until=9).search
+    assert len(whole._tried) == whole.number
+    again = start(space="free").search
+    assert again.study.told == whole.study.told
+    assert again._tried == whole._tried
+
+
 def test_the_ratios_of_filters_stay_as_they_were_tried(start):
     sweep = start(method="filter_prune", space="stages", trials=3, sparsity=0.5)
     assert sweep.search.options(0) == {"ratios": {"conv1": 1.0, "conv2": 1.0, "conv3": 1.0}}
