@@ -40,6 +40,8 @@ class Decisions:
         self.path, self.definition = folder / "search" / "decisions.jsonl", definition
         self.proposals: dict[int, Decided] = {}
         self.finalists: list[Decided] = []
+        self.hours: float | None = None
+        """The time limit that ended the search when the finalists were chosen; None where none did."""
         self.others = 0
         """Proposals of searches defined otherwise."""
         for line in self.path.read_bytes().splitlines() if self.path.exists() else ():
@@ -51,7 +53,8 @@ class Decisions:
             mine = said["search"] == self.definition
             if "finalists" in said:
                 found = [Decided(**each) for each in said["finalists"]]
-                self.finalists = found if mine else self.finalists
+                if mine:
+                    self.finalists, self.hours = found, said.get("hours")
             else:
                 proposal = Decided(**said["proposal"])
                 if mine:
@@ -66,11 +69,11 @@ class Decisions:
         self._write({"proposal": asdict(proposal)})
         self.proposals[proposal.number] = proposal
 
-    def choose(self, finalists: list[Decided]) -> None:
-        """Keep the finalists, in place of those before."""
-        if finalists != self.finalists:
-            self._write({"finalists": [asdict(each) for each in finalists]})
-            self.finalists = finalists
+    def choose(self, finalists: list[Decided], hours: float | None = None) -> None:
+        """Keep the finalists, in place of those before, and the time limit that ended the search, if one did."""
+        if (finalists, hours) != (self.finalists, self.hours):
+            self._write({"finalists": [asdict(each) for each in finalists], "hours": hours})
+            self.finalists, self.hours = finalists, hours
 
     @property
     def all(self) -> list[Decided]:

@@ -133,7 +133,8 @@ class Search(Section):
     """Proposals in flight: proposal n is made from exactly the results 0 to n - concurrency, whichever ends first. Not
     taken from the machine, so that the same spec searches the same way everywhere."""
     max_hours: float | None = Field(default=None, gt=0)
-    """No proposal is made later than so long after the command was started; the finalists still run."""
+    """No proposal is made later than so long after the command was started; the finalists still run. Running the spec
+    again makes none either: a higher limit, or none, goes on with the search."""
     warm_starts: Annotated[tuple[str, ...], Written] | None = None
     """What is tried first: uniform, erk, smart, lamp, magnitude (of the trained network), a file of ratios, or a former
     sweep's folder, whose best ratios are taken (default: all formulas that the method and the space can express)."""

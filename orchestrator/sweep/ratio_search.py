@@ -23,6 +23,8 @@ DRAWS = 20
 """So many draws are made for a proposal that was not tried before."""
 HOPELESS = 5
 """So many proposals in a row from the first that all fail end the search: the next would fail too."""
+TIME = "search.max_hours"
+"""What a search was ended by, where time was up: another run of the same spec does not begin it again."""
 
 
 class RatioSearch(Proposals):
@@ -103,8 +105,9 @@ class RatioSearch(Proposals):
         }
 
     def _why_over(self, needed: Sequence[int]) -> str | None:
-        if self.search.max_hours is not None and self._hours() > self.search.max_hours:
-            return f"search.max_hours: {self.search.max_hours:g} is over"
+        limit = self.search.max_hours
+        if limit is not None and (self._hours() > limit or self.decisions.hours == limit):
+            return f"{TIME}: {limit:g} is over"
         if len(needed) >= HOPELESS and not any(map(self.result, needed)):
             return f"the first {len(needed)} proposals all failed, see `jackpot logs {self.trials[0].id}`"
         if missing := [n for n in self.profile_numbers if not self.layers_of(self.profile_numbers[n])]:
@@ -176,7 +179,8 @@ class RatioSearch(Proposals):
             for name, options in self.ground.formulas.items():
                 found += [self._decided(each, options, -1, None)
                           for each in self.ground.formula_trials(name, sparsities)]  # fmt: skip
-        self.decisions.choose(found)
+        timed_out = self.over is not None and self.over.startswith(TIME)
+        self.decisions.choose(found, self.search.max_hours if timed_out else None)
         return [planned for planned in self.plan.planned if planned.id not in before]
 
     def _decided(self, trial: Trial, options: Mapping[str, Any], number: int, place: int | None) -> Decided:

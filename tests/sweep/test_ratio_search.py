@@ -329,7 +329,15 @@ def test_the_time_limit_makes_no_more_proposals_and_the_finalists_still_run(star
     sweep.run()
     assert sweep.search.over == "search.max_hours: 1 is over"
     assert 7 <= len(sweep.search.trials) < 14
-    assert [p.id for p in sweep.waiting if "searched1" in p.id]
+    finalists = [p.id for p in sweep.waiting if "searched" in p.id]
+    assert finalists
+    again = start(max_hours=1)  # a new command, whose clock begins anew
+    again.run()
+    assert again.search.over == "search.max_hours: 1 is over"
+    assert [p.id for p in again.waiting if "searched" in p.id] == finalists
+    longer = start(max_hours=2).run()
+    assert (longer.search.over, len(longer.search.trials)) == (None, 14)
+    assert len(start(max_hours=2).search.trials) == 14
 
 
 def test_a_space_that_holds_few_ratios_ends_when_they_are_tried(start):
