@@ -164,7 +164,11 @@ class RatioSearch(Proposals):
 
     def _choose(self) -> list[Planned]:
         """Decide on the finalists, and on the formulas beside them where the budget is theirs."""
-        if self.chosen or self.search.finalists.best == 0:
+        if self.chosen:
+            return []
+        limit = self.search.max_hours if self.over is not None and self.over.startswith(TIME) else None
+        if self.search.finalists.best == 0:
+            self.decisions.choose([], limit)
             return []
         self.chosen = True
         before = set(self.plan.by_id)
@@ -179,8 +183,7 @@ class RatioSearch(Proposals):
             for name, options in self.ground.formulas.items():
                 found += [self._decided(each, options, -1, None)
                           for each in self.ground.formula_trials(name, sparsities)]  # fmt: skip
-        timed_out = self.over is not None and self.over.startswith(TIME)
-        self.decisions.choose(found, self.search.max_hours if timed_out else None)
+        self.decisions.choose(found, limit)
         return [planned for planned in self.plan.planned if planned.id not in before]
 
     def _decided(self, trial: Trial, options: Mapping[str, Any], number: int, place: int | None) -> Decided:

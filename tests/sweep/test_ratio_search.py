@@ -335,6 +335,10 @@ def test_the_time_limit_makes_no_more_proposals_and_the_finalists_still_run(star
     again.run()
     assert again.search.over == "search.max_hours: 1 is over"
     assert [p.id for p in again.waiting if "searched" in p.id] == finalists
+    clock[0] = 1.5
+    alone = {"folder": "alone", "max_hours": 1, "finalists": {"best": 0}}
+    tried = len(start(hours=lambda: clock[0], **alone).run().search.trials)
+    assert len(start(**alone).run().search.trials) == tried < 14
     longer = start(max_hours=2).run()
     assert (longer.search.over, len(longer.search.trials)) == (None, 14)
     assert len(start(max_hours=2).search.trials) == 14
