@@ -6,6 +6,7 @@ import importlib
 import itertools
 import os
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +43,13 @@ def needs_system() -> Callable[[bool, str], None]:
             (pytest.fail if os.environ.get("JACKPOT_REQUIRE_SYSTEM") else pytest.skip)(f"needs {what}")
 
     return needs
+
+
+@pytest.fixture
+def hears_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No other process of this machine measures a latency: who waits for one asks again and again whether to stop,
+    which a test that counts these looks would take for its own."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the locks lie
 
 
 @pytest.fixture

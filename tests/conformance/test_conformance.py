@@ -4,7 +4,6 @@ as the package is installed."""
 from __future__ import annotations
 
 import random
-import tempfile
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -174,11 +173,10 @@ def test_a_seed_gives_one_ticket_and_another_seed_another(
     assert not _same(first["weights"], other["weights"])
 
 
+@pytest.mark.usefixtures("hears_nobody")
 def test_stopped_at_any_step_it_goes_on_to_the_same_bits(
-    spec_of: Callable[..., Spec], tmp_path: Path, method: str, net: str, monkeypatch: pytest.MonkeyPatch
+    spec_of: Callable[..., Spec], tmp_path: Path, method: str, net: str
 ) -> None:
-    # who waits for a latency being measured on this machine looks again and again: here nobody else is heard
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     spec = spec_of()
     looks: list[int] = []
 

@@ -22,6 +22,9 @@ from orchestrator.engine.train import weights_of
 from orchestrator.engine.watch import Stopped, Watch
 from orchestrator.spec.models import Model, Spec
 
+# a stop is asked for after so many looks
+pytestmark = pytest.mark.usefixtures("hears_nobody")
+
 MakeSpec = Callable[..., Spec]
 
 # Stages

@@ -24,6 +24,9 @@ from orchestrator.engine.train import weights_of
 from orchestrator.engine.watch import Stopped, Watch
 from orchestrator.spec.models import Spec
 
+# to wait for a stage is what a test stops at
+pytestmark = pytest.mark.usefixtures("hears_nobody")
+
 MakeSpec = Callable[..., Spec]
 
 

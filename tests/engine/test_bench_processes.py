@@ -22,6 +22,9 @@ from orchestrator.engine.train import Diverged
 from orchestrator.engine.watch import Blocked, StageFailed, Stopped, Watch
 from orchestrator.spec.models import Spec
 
+# a stop is asked for after so many looks
+pytestmark = pytest.mark.usefixtures("hears_nobody")
+
 MakeSpec = Callable[..., Spec]
 PluginWriter = Callable[..., str]
 fork = multiprocessing.get_context("fork")
