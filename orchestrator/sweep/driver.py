@@ -28,7 +28,7 @@ from orchestrator.sweep.progress import Progress
 from orchestrator.sweep.ratio_search import RatioSearch
 from orchestrator.sweep.schedule import Schedule
 from orchestrator.sweep.search_files import write_summary
-from orchestrator.sweep.session import ClusterError, interrupts, ray_session
+from orchestrator.sweep.session import interrupts, ray_session, trial_slots
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Driver:
         from orchestrator.sweep.search import Endings, PlannedSearch, rung_scheduler
         from orchestrator.sweep.worker import Worker
 
-        slots = self.slots()
+        slots = trial_slots(self.spec.resources, self.spec.concurrency)
         resources = {"cpu": self.spec.resources.cpu, "gpu": self.spec.resources.gpu}
         worker = tune.with_parameters(
             Worker, spec=self.spec, folder=str(self.folder.path), run=self.run_id, cwd=os.getcwd()
@@ -129,24 +129,6 @@ class Driver:
                 ),
             )
             tuner.fit()
-
-    def slots(self) -> int:
-        """Trials at once: what the cluster's resources allow, at most `concurrency`. Raises ClusterError for none."""
-        import ray
-
-        each = self.spec.resources
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        fit = 0  # node by node: no trial spans two
-        for node in nodes:
-            trials = node.get("CPU", 0) // each.cpu
-            fit += int(min(trials, node.get("GPU", 0) // each.gpu) if each.gpu else trials)
-        if fit == 0:
-            there = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
-            raise ClusterError(
-                f"no trial fits: each asks for {each.cpu} CPU and {each.gpu:g} GPU, the cluster's nodes have {there}; "
-                "lower `resources` in the spec"
-            )
-        return min(fit, self.spec.concurrency or fit)
 
     # What happens while it runs
 

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from orchestrator.spec.models import Resources
+
 CONNECT_SECONDS = 10.0
 
 
@@ -76,6 +78,24 @@ def ray_session(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def trial_slots(each: Resources, concurrency: int | None) -> int:
+    """Trials at once: what the cluster's nodes hold, at most `concurrency`. Raises ClusterError for none."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    fit = 0  # node by node: no trial spans two
+    for node in nodes:
+        trials = node.get("CPU", 0) // each.cpu
+        fit += int(min(trials, node.get("GPU", 0) // each.gpu) if each.gpu else trials)
+    if fit == 0:
+        there = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
+        raise ClusterError(
+            f"no trial fits: each asks for {each.cpu} CPU and {each.gpu:g} GPU, the cluster's nodes have {there}; "
+            "lower `resources` in the spec"
+        )
+    return min(fit, concurrency or fit)
 
 
 def _connect(address: str | None) -> None:

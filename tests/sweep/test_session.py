@@ -10,10 +10,7 @@ import time
 
 import pytest
 
-from orchestrator.engine.folder import SweepFolder
-from orchestrator.engine.plan import make_plan
-from orchestrator.sweep.driver import Driver
-from orchestrator.sweep.session import ClusterError, interrupts, ray_session
+from orchestrator.sweep.session import ClusterError, interrupts, ray_session, trial_slots
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -46,7 +43,7 @@ def test_an_address_where_nothing_listens_is_named_at_once():
         pass
 
 
-def test_resources_that_the_cluster_does_not_have_are_named(make_spec, tmp_path, monkeypatch):
+def test_resources_that_the_cluster_does_not_have_are_named(make_spec, monkeypatch):
     import ray
 
     nodes = [{"CPU": 3.0, "GPU": 1.0}, {"CPU": 3.0}]
@@ -54,10 +51,10 @@ def test_resources_that_the_cluster_does_not_have_are_named(make_spec, tmp_path,
     # a trial runs on one node: of 3 and 3 CPUs there are 2 slots of 2
     for resources, fits in [({"cpu": 1}, 6), ({"cpu": 2}, 2), ({"gpu": 0.5}, 2), ({"cpu": 4}, 0)]:
         spec = make_spec(resources=resources)
-        driver = Driver(spec, SweepFolder(tmp_path), make_plan(spec), None)
         if fits:
-            assert driver.slots() == fits
+            assert trial_slots(spec.resources, None) == fits
+            assert trial_slots(spec.resources, 2) == 2
         else:
             there = "the cluster's nodes have 3 CPU and 1 GPU, 3 CPU and 0 GPU; lower `resources` in the spec"
             with pytest.raises(ClusterError, match=there):
-                driver.slots()
+                trial_slots(spec.resources, 2)
