@@ -18,7 +18,7 @@ from orchestrator.spec.messages import option_problems
 from orchestrator.spec.models import Spec
 from orchestrator.spec.problems import Path, Problem, SpecError, nearest
 from orchestrator.spec.search import Objective, Search
-from orchestrator.sweep.study import SamplerError, sampler_class
+from orchestrator.sweep.samplers import SamplerError, sampler_class
 from search_spaces import registry as spaces
 
 

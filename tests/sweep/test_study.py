@@ -7,14 +7,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import optuna
 import pytest
 from optuna.trial import TrialState
 
 from orchestrator.spec.search import Chosen
 from orchestrator.sweep import study as study_module
 from orchestrator.sweep.choosing import pareto
-from orchestrator.sweep.study import OWN_DRAWS, SamplerError, Study, Told, sampler_class
+from orchestrator.sweep.study import OWN_DRAWS, Study, Told
 
 SPACE = {"a": (0.0, 1.0), "b": (-3.0, 0.0)}
 WARM = [{"a": 0.2, "b": -1.0}, {"a": 0.5, "b": -2.0}]
@@ -338,39 +337,8 @@ def test_samplers_that_need_every_trial_keep_them(short: None, name: str) -> Non
     assert len(Searching(Chosen(name=name), 1).run(30).study._study.trials) == 30
 
 
-# Samplers that cannot be used
-
-
-@pytest.mark.parametrize(
-    ("said", "objectives", "words"),
-    [
-        ({"name": "tpee"}, 1, ("unknown sampler 'tpee'; did you mean 'tpe'?", "known: tpe, nsga2, nsga3, gp,")),
-        ({"name": "GridSampler"}, 1, ("GridSampler does not search continuous coordinates; known: tpe,",)),
-        ({"name": "tpe", "n_startup": 3}, 1,
-         ("n_startup: tpe has no such option; did you mean 'n_startup_trials'? known:", "multivariate")),
-        ({"name": "tpe", "seed": 3}, 1, ("seed: tpe has no such option",)),
-        ({"name": "tpe", "n_startup_trials": "x"}, 1, ("tpe: ", "mend its options, or choose tpe")),
-        ({"name": "nsga2", "population_size": 1}, 2, ("nsga2: ", "population_size", "mend its options, or choose tpe")),
-        ({"name": "cmaes"}, 2, ("cmaes cannot do two objectives; choose tpe, nsga2, nsga3, gp, qmc or random",)),
-        ({"name": "CmaEsSampler"}, 2, ("CmaEsSampler cannot do two objectives; choose tpe,",)),
-    ],
-)  # fmt: skip
-def test_a_sampler_that_cannot_be_used_is_named_with_what_would_work(
-    said: dict[str, Any], objectives: int, words: tuple[str, ...]
-) -> None:
-    with pytest.raises(SamplerError) as error:
-        sampler_class(Chosen.model_validate(said), objectives)
-    for each in words:
-        assert each in str(error.value)
-
-
-def test_samplers_go_by_a_short_name_or_optunas() -> None:
-    assert sampler_class(Chosen(name="tpe"), 2) is optuna.samplers.TPESampler
-    assert sampler_class(Chosen(name="TPESampler"), 1) is optuna.samplers.TPESampler
-
-
 @pytest.mark.parametrize("name", ["tpe", "nsga2", "nsga3", "gp", "qmc", "random"])
 def test_what_is_said_to_do_two_objectives_does(name: str) -> None:
-    """The message above names these."""
+    """Those that the refusal of cmaes names."""
     found = Searching(Chosen(name=name), 2).run(6)
     assert len(found.log) == 6
