@@ -11,10 +11,13 @@ import pytest
 import torch
 from image_folders import save
 from safetensors.torch import save_file
+from search_grounds import MakeGround
 from trial_benches import dense, trial_bench
 
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.nets import build
+from orchestrator.engine.search import Ground
+from orchestrator.engine.setting import Setting
 from orchestrator.engine.store import Store
 from orchestrator.spec.models import Model, Spec
 
@@ -79,3 +82,17 @@ def weights_file(tmp_path: Any) -> str:
 @pytest.fixture
 def folder(tmp_path: Path) -> SweepFolder:
     return SweepFolder(tmp_path / "sweep")
+
+
+# A search
+
+
+@pytest.fixture
+def ground(make_spec: Callable[..., Spec]) -> MakeGround:
+    """The ground of a search with these keys."""
+
+    def make(sections: dict[str, Any] | None = None, **search: Any) -> Ground:
+        spec = make_spec(search={"method": "hybrid", "sparsity": 0.9, **search}, methods=[], **(sections or {}))
+        return Ground(Setting(spec, spec.model[0]))
+
+    return make

@@ -5,6 +5,7 @@ import os
 
 import pytest
 from chain import CHAIN
+from search_runs import SEARCH, Sweep
 
 from orchestrator.engine.folder import SweepFolder
 
@@ -135,3 +136,16 @@ def sweep_folder(tmp_path):
     folder = SweepFolder(tmp_path / "sweep")
     folder.prepare()
     return folder
+
+
+@pytest.fixture
+def start(make_spec, tmp_path):
+    """Begins a search, or goes on with it, in a folder."""
+    from orchestrator.engine.folder import SweepFolder
+
+    def make(folder="sweep", hours=lambda: 0.0, spec=None, **search):
+        sweep = SweepFolder(tmp_path / folder)
+        sweep.prepare()
+        return Sweep(make_spec(methods=[], search=SEARCH | search, **(spec or {})), sweep, hours)
+
+    return make

@@ -1,8 +1,6 @@
 """What a search decides on, given which results: made-up results, a real plan, no Ray."""
 
 import json
-import random
-import time
 from decimal import Decimal
 
 import optuna
@@ -11,92 +9,8 @@ import pytest
 from methods.ratio_file import read_ratios
 from methods.ratios import given_counts
 from orchestrator.engine.files import read_sealed, write_sealed
-from orchestrator.engine.plan import make_plan
 from orchestrator.engine.results import planned_results
-from orchestrator.engine.setting import Setting
-from orchestrator.engine.trial import blank_result, write_result
-from orchestrator.sweep.outcome import resumed
-from orchestrator.sweep.ratio_search import RatioSearch
 from orchestrator.sweep.search_files import write_all
-
-SEARCH = {
-    "method": "hybrid",
-    "sparsity": 0.9,
-    "space": "free",
-    "trials": 14,
-    "finalists": {"best": 2, "seeds": [7, 8]},
-}
-
-
-class Sweep:
-    """A search whose trials are never trained: their results are made up from their ratios."""
-
-    def __init__(self, spec, folder, hours=lambda: 0.0):
-        self.spec, self.folder = spec, folder
-        self.plan = resumed(folder, make_plan(spec))
-        self.search = RatioSearch(spec, folder, self.plan, hours)
-        self.waiting = [p for p in self.plan.planned if p.id not in self.plan.done and p.trial.arm.name == "hybrid"]
-        self.advance()
-
-    def advance(self):
-        self.waiting += [p for p in self.search.advance() if p.id not in self.plan.done]
-
-    def finish(self, planned, status="done", **metrics):
-        """Make up a trial's result, and let the search hear of it."""
-        self.waiting.remove(planned)
-        setting = Setting(self.spec, planned.trial.model)
-        result = blank_result(setting, planned.trial, planned.chain.key, 1) | {"status": status, "ended": time.time()}
-        if status == "done":
-            counts = self.counts(planned)
-            # best where the layers keep alike, with a little of each layer's own
-            score = 1 - sum((c / layer.weights - 0.1) ** 2 * (i + 1) for i, (c, layer) in enumerate(counts))
-            result["metrics"] = {"accuracy/val": score, "loss/val": 1 - score, "macs": float(counts[0][0])} | metrics
-            result["layers"] = [
-                {"name": layer.name, "weights": layer.weights, "kept": c, "keep_ratio": c / layer.weights}
-                for c, layer in counts
-            ]
-        write_result(self.folder, result)
-        self.search.end(planned.id)
-        self.advance()
-
-    def counts(self, planned):
-        layers, options = self.search.ground.layers, planned.trial.arm.options
-        if options["ratios"]:
-            kept = given_counts({k: Decimal(v) for k, v in options["ratios"].items()}, layers, planned.trial.sparsity)
-        else:  # lamp's and magnitude's are made up
-            kept = self.search.ground.formula({"lamp": "balanced", "magnitude": "cubic"}.get(options["ratio"],
-                                              options["ratio"]), planned.trial.sparsity)  # fmt: skip
-        return list(zip(kept, layers, strict=True))
-
-    def proposals(self, number):
-        """At most so many of the waiting proposals, as slots would hold them."""
-        return [p for p in self.waiting if p.trial.search is not None][:number]
-
-    def run(self, slots=2, seed=0, until=10**9):
-        """Run the search with some slots, whose trials end in an order drawn from a seed."""
-        draw = random.Random(seed)
-        done = 0
-        while (running := self.proposals(slots)) and done < until:
-            self.finish(draw.choice(running))
-            done += 1
-        return self
-
-    @property
-    def points(self):
-        return {n: decided.point for n, decided in sorted(self.search.decisions.proposals.items())}
-
-
-@pytest.fixture
-def start(make_spec, tmp_path):
-    """Begins a search, or goes on with it, in a folder."""
-    from orchestrator.engine.folder import SweepFolder
-
-    def make(folder="sweep", hours=lambda: 0.0, spec=None, **search):
-        sweep = SweepFolder(tmp_path / folder)
-        sweep.prepare()
-        return Sweep(make_spec(methods=[], search=SEARCH | search, **(spec or {})), sweep, hours)
-
-    return make
 
 
 def test_every_proposal_keeps_exactly_the_budget_and_is_a_new_one(start):
@@ -299,57 +213,6 @@ def test_the_ratios_of_filters_stay_as_they_were_tried(start):
     sweep = start(method="filter_prune", space="stages", trials=3, sparsity=0.5)
     assert sweep.search.options(0) == {"ratios": {"conv1": 1.0, "conv2": 1.0, "conv3": 1.0}}
     assert sweep.search.options(1) == {}
-
-
-def test_a_mixture_whose_parts_never_come_ends_the_search(start):
-    sweep = start(space="mixture")
-    for planned in sweep.proposals(5):
-        sweep.finish(planned, status="failed" if planned.trial.search == 3 else "done")
-    assert sweep.search.over == "the space mixture is made from lamp, whose trial has no ticket"
-    assert sweep.search.complete
-
-
-def test_a_search_in_which_all_fails_ends(start):
-    sweep = start()
-    while running := sweep.proposals(1):
-        sweep.finish(running[0], status="failed")
-    assert "all failed" in sweep.search.over
-    assert len(sweep.search.trials) < 14
-    assert sweep.search.best == []
-    assert sweep.search.finished
-    write_all(sweep.search)
-    assert read_sealed(sweep.folder.path / "search" / "summary.json")["best"] == []
-
-
-def test_the_time_limit_makes_no_more_proposals_and_the_finalists_still_run(start):
-    clock = [0.0]
-    sweep = start(max_hours=1, hours=lambda: clock[0])
-    sweep.run(until=7)
-    clock[0] = 1.5
-    sweep.run()
-    assert sweep.search.over == "search.max_hours: 1 is over"
-    assert 7 <= len(sweep.search.trials) < 14
-    finalists = [p.id for p in sweep.waiting if "searched" in p.id]
-    assert finalists
-    again = start(max_hours=1)  # a new command, whose clock begins anew
-    again.run()
-    assert again.search.over == "search.max_hours: 1 is over"
-    assert [p.id for p in again.waiting if "searched" in p.id] == finalists
-    clock[0] = 1.5
-    alone = {"folder": "alone", "max_hours": 1, "finalists": {"best": 0}}
-    tried = len(start(hours=lambda: clock[0], **alone).run().search.trials)
-    assert len(start(**alone).run().search.trials) == tried < 14
-    longer = start(max_hours=2).run()
-    assert (longer.search.over, len(longer.search.trials)) == (None, 14)
-    assert len(start(max_hours=2).search.trials) == 14
-
-
-def test_a_space_that_holds_few_ratios_ends_when_they_are_tried(start):
-    sweep = start(space={"name": "erk_power", "power": [0.99999, 1.0]}, warm_starts=["erk"], trials=50)
-    sweep.run()
-    assert "hardly any others" in sweep.search.over
-    kept = [tuple(c for c, _ in sweep.counts(planned)) for planned in sweep.search.trials.values()]
-    assert len(kept) == len(set(kept)) < 50
 
 
 def test_a_torn_decision_is_decided_again(start):
