@@ -195,6 +195,10 @@ class Plan:
             "planned": [
                 {
                     "trial": planned.id,
+                    "model": model_label(planned.trial.model),
+                    "label": planned.trial.arm.label,
+                    "sparsity": float(planned.trial.sparsity),
+                    "seed": planned.trial.seed,
                     "key": planned.chain.key,
                     "epochs": float(planned.epochs),
                     "at_most": planned.chain.bounded,

@@ -2,40 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.engine.estimates import Estimate, estimate, standard_error
+
 LEVEL = 0.05
 """Of significance, after Holm's correction."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds with the half-width of its 95 % interval (None from a single seed)."""
-
-    mean: float
-    half_width: float | None
-    seeds: int
-
-
-def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and 95 % t interval of the mean. It covers the noise of training (initialisation, batch order), not
-    the choice of data set. Raises ValueError for no values."""
-    if not values:
-        raise ValueError("an estimate needs at least one value")
-    n = len(values)
-    mean = math.fsum(values) / n
-    if n == 1:
-        return Estimate(mean, None, 1)
-    from scipy.special import stdtrit  # scipy takes a while to load; its `stats` takes longer
-
-    return Estimate(mean, float(stdtrit(n - 1, 0.975)) * _standard_error(values, mean), n)
-
-
-def _standard_error(values: Sequence[float], mean: float) -> float:
-    n = len(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
 
 
 @dataclass(frozen=True)
@@ -58,7 +31,7 @@ def paired(one: Mapping[int, float], other: Mapping[int, float]) -> Difference:
     found = estimate(differences)
     if len(differences) < 2:
         return Difference(found, None)
-    error = _standard_error(differences, found.mean)
+    error = standard_error(differences, found.mean)
     # equal accuracies differ by rounding alone: to a computer that is an error, if a tiny one
     if error <= 1e-12:
         return Difference(found, 1.0 if abs(found.mean) <= 1e-12 else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 Result = dict[str, Any]
@@ -15,8 +16,11 @@ STATUSES = {
 stopped early."""
 PROPOSALS = (*STATUSES, "missing")
 """How a search's proposal may stand."""
+COURSE = ("accuracy/val", "loss/train", "loss/val")
+"""Of an epoch, what is shown while a trial runs, as `course/...`."""
 
 _VALUE_LENGTH = 5000  # MLflow takes 6000 in a param, 8000 in a tag
+_NAME_LENGTH = 250
 
 
 class Point(NamedTuple):
@@ -35,10 +39,23 @@ def milliseconds(seconds: float) -> int:
 
 def key_of(name: str) -> str:
     """A name as MLflow takes it for a param, tag or metric."""
-    return re.sub(r"[^\w./: -]", "_", name)[:250]
+    return re.sub(r"[^\w./: -]", "_", name)[:_NAME_LENGTH]
 
 
-def _text(value: Any) -> str:
+def run_name(row: Mapping[str, Any], several_networks: bool, seed: bool = True) -> str:
+    """How a trial is called in MLflow, e.g. "hybrid-smart s95 seed2"; with its network where the sweep has several.
+    `row`: its result or its row of the plan. Without `seed`: what the trials of all seeds share."""
+    parts = [
+        *([row["model"]] if several_networks else []),
+        row["label"],
+        *([f"s{100 * row['sparsity']:.10g}"] if row["sparsity"] else []),
+        *([f"seed{row['seed']}"] if seed else []),
+    ]
+    return " ".join(parts)[:_NAME_LENGTH]
+
+
+def text_of(value: Any) -> str:
+    """A value as MLflow takes it in a param or tag."""
     return str(value)[:_VALUE_LENGTH]
 
 
@@ -54,19 +71,19 @@ def params_of(result: Result) -> dict[str, str]:
     """The settings of a trial: recipe, model and data as in the result, and what the sweep varies."""
     varied = _facts(result)
     options = {f"method.{name}": value for name, value in result["options"].items()}
-    return {key_of(name): _text(value) for name, value in {**result["params"], **options, **varied}.items()}
+    return {key_of(name): text_of(value) for name, value in {**varied, **options, **result["params"], **varied}.items()}
 
 
 def tags_of(result: Result) -> dict[str, str]:
     """What a reader filters runs by, and where the trial ran."""
-    tags = _facts(result) | {name: result[name] for name in ("status", "key", "attempts")}
+    tags = _facts(result) | {name: result[name] for name in ("trial", "status", "key", "attempts")}
     tags |= {f"host.{name}": value for name, value in result["host"].items()}
     tags |= {f"version.{name}": value for name, value in result["versions"].items()}
     if result["blocked_by"]:
         tags["blocked_by"] = result["blocked_by"]
     if result["error"]:
         tags["error"] = f"{result['error']['type']}: {result['error']['message']}"
-    return {key_of(name): _text(value) for name, value in tags.items()}
+    return {key_of(name): text_of(value) for name, value in tags.items()}
 
 
 def points_of(result: Result) -> list[Point]:
@@ -78,8 +95,21 @@ def points_of(result: Result) -> list[Point]:
     for epoch in result["history"]:
         last = epoch["epoch"]
         values = {name: value for name, value in epoch.items() if name not in ("epoch", "time")}
-        _add(points, values, milliseconds(epoch["time"]), last)
-    _add(points, result["metrics"], milliseconds(result["ended"]), last)
+        add_points(points, values, milliseconds(epoch["time"]), last)
+    add_points(points, result["metrics"], milliseconds(result["ended"]), last)
+    return list(points.values())
+
+
+def course_points(events: Iterable[Mapping[str, Any]]) -> list[Point]:
+    """What a trial said of each epoch that it trained itself, stage after stage and attempt after attempt, from its
+    events: what moves while it runs. The step counts these epochs, for most tickets are trained several times over."""
+    points: dict[tuple[str, int], Point] = {}
+    epochs = 0
+    for event in events:
+        if "epoch" in event:
+            epochs += 1
+            values = {f"course/{name}": event[name] for name in COURSE if name in event}
+            add_points(points, values, milliseconds(event["time"]), epochs)
     return list(points.values())
 
 
@@ -94,11 +124,12 @@ def search_points(summary: dict[str, Any], when: int) -> list[Point]:
     for objective, value in zip(summary["objectives"], best or [], strict=False):
         found[f"search/best/{objective['metric']}"] = value
     points: dict[tuple[str, int], Point] = {}
-    _add(points, found, when, len(proposals))
+    add_points(points, found, when, len(proposals))
     return list(points.values())
 
 
-def _add(points: dict[tuple[str, int], Point], values: dict[str, Any], when: int, step: int) -> None:
+def add_points(points: dict[tuple[str, int], Point], values: Mapping[str, Any], when: int, step: int) -> None:
+    """Add a point for each of the values that is a number."""
     for name, value in values.items():
         if isinstance(value, (int, float)):
             finite = float(value) if math.isfinite(value) else math.nan

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from orchestrator.engine.files import Corrupt, digest, read_sealed
+from orchestrator.engine.folder import parse_events
 from orchestrator.spec.models import Tracking
-from orchestrator.tracking.where import exclusive, reason, uri_of
-from orchestrator.tracking.window import FilesLag, Window
+from orchestrator.tracking.about import environment, facts
+from orchestrator.tracking.aggregate import Cell, cell_of
+from orchestrator.tracking.record import Result
+from orchestrator.tracking.where import exclusive, reachable, reason, uri_of
+from orchestrator.tracking.window import NOTE, FilesLag, Window
 
 # what MLflow answers when one request is at fault, and the next may well succeed
 _FAULT_OF_ONE = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
+_BULKY = ("layers", "history", "chain", "correct", "latency")
+"""Parts of a result that no mean is taken of."""
+_NOTE_LENGTH = 7500  # MLflow takes 8000 characters in a tag
+
+Stamp = tuple[int, ...]
 
 
 @dataclass
@@ -30,6 +40,20 @@ class Report:
     """Why the pass was broken off, or which trials failed, and how to catch up; None if all is up to date."""
 
 
+@dataclass
+class _Known:
+    """What the runs of a sweep were seen to hold."""
+
+    done: dict[str, Stamp] = field(default_factory=dict)
+    """Trial -> its result file, as it was when written."""
+    results: dict[str, tuple[Result, str]] = field(default_factory=dict)
+    """Trial -> its result without the bulky parts, and its seal."""
+    followed: dict[str, tuple[Any, int, Stamp]] = field(default_factory=dict)
+    """Trial that runs -> its run, how many points of its course stand there, its events as they were then."""
+    at_first: dict[str, list[Any]] | None = None
+    """Trial -> its runs, all found at once; None after the first pass."""
+
+
 class Tracker:
     """Keeps the runs of one sweep. Needs no server until `sync`.
 
@@ -40,19 +64,19 @@ class Tracker:
         self.uri, self.experiment = uri_of(folder, tracking), tracking.experiment
         self.patience = patience
         self._window: Window | None = None
-        self._done: dict[str, tuple[int, ...]] = {}  # trial -> the result file, as it was when written
+        self._known = _Known()
 
-    def sync(self, trials: Iterable[str] | None = None, status: str | None = None) -> Report:
-        """Write the run of each given trial (default: of every trial) that has a result, and set the
-        parent's status: RUNNING, FINISHED, FAILED or KILLED (default: leave it). Never raises for MLflow's
-        sake: what is wrong stands in the report."""
+    def sync(self, status: str | None = None) -> Report:
+        """Write the run of every trial that has a result, show how far the running ones are, and set the parent's
+        status: RUNNING, FINISHED, FAILED or KILLED (default: leave it). Never raises for MLflow's sake: what is wrong
+        stands in the report."""
         report = Report()
         try:
             with exclusive(self.folder, self.patience) as identity:
-                self._pass(identity, trials, status, report)
+                self._pass(identity, status, report)
         except Exception as error:
             # whatever was known may be wrong now: runs deleted in the browser, a database replaced
-            self._window, self._done = None, {}
+            self._window, self._known = None, _Known()
             report.message = self.behind(reason(error))
         else:
             if report.failed:
@@ -60,71 +84,159 @@ class Tracker:
                 report.message = self.behind(f"{len(report.failed)} trials could not be written, first {trial}: {why}")
         return report
 
-    def link(self, base: str) -> str | None:
-        """The page of the parent run under a server's address, once a pass has found or made the run."""
-        if self._window is None:
-            return None
-        experiment, run = self._window.experiment, self._window.parent.info.run_id
-        return f"{base.rstrip('/')}/#/experiments/{experiment}/runs/{run}"
+    @property
+    def window(self) -> Window | None:
+        """The sweep's runs, once a pass has found or made them."""
+        return self._window
 
     def behind(self, why: str) -> str:
         """One line that says that the runs are not up to date, why, and how to catch up."""
         text = f"MLflow ({self.uri}) is behind: {why}. Results are safe; `jackpot sync {self.folder}` catches up"
         return re.sub(r"://[^/@\s]+@", "://", text)  # no password on a screen or in a log
 
-    def _pass(self, identity: str, trials: Iterable[str] | None, status: str | None, report: Report) -> None:
-        known = None
-        if self._window is not None:
-            self._window.unstored = None
-        else:
-            self._window = Window(self.folder, self.name, identity, self.uri, self.experiment)
-            known = self._window.runs()
-        for trial in self._trials() if trials is None else trials:
+    def _pass(self, identity: str, status: str | None, report: Report) -> None:
+        window = self._open(identity)
+        changed: set[Cell] = set()
+        for trial in self._trials("result.json"):
             try:
-                self._settle(self._window, trial, known, report)
+                cell = self._settle(window, trial, report)
             except Exception as error:
                 if not _fault_of_one(error):
                     raise
                 report.failed[trial] = reason(error)
-        if status:
-            self._window.set_status(status)
+            else:
+                changed |= {cell} if cell else set()
+        self._average(window, changed)
         ended = status not in (None, "RUNNING")
+        if ended:
+            window.end_unfinished()
+        else:
+            self._follow(window)
+        self._known.at_first = None
+        self._sweep(window, status, ended)
+
+    def _open(self, identity: str) -> Window:
+        if self._window is not None:
+            self._window.unstored = None
+            return self._window
+        reachable(self.uri)
+        several = len(_listed(self.folder / "spec.yaml")) > 1
+        self._window = Window(self.folder, self.name, identity, self.uri, self.experiment, several)
+        self._known.at_first = self._window.trials()
+        return self._window
+
+    def _settle(self, window: Window, trial: str, report: Report) -> Cell | None:
+        """Write a trial's run if its result is new; the cell whose mean that changes."""
+        path, known = self.folder / "trials" / trial / "result.json", self._known
+        try:
+            stamp = _stamp(path)
+            if known.done.get(trial) == stamp:
+                report.skipped.append(trial)
+                return None
+            result = read_sealed(path)
+        except FileNotFoundError:
+            return None  # set aside to be computed again
+        seal = digest(result)
+        known.results[trial] = ({name: value for name, value in result.items() if name not in _BULKY}, seal)
+        written = window.record(result, seal, self._runs_of(window, trial), self._events(trial))
+        (report.logged if written else report.skipped).append(trial)
+        known.done[trial] = stamp
+        known.followed.pop(trial, None)
+        return cell_of(result)
+
+    def _runs_of(self, window: Window, trial: str) -> list[Any]:
+        """The active runs of a trial. Later passes look again, for a `jackpot sync` may have been here in between."""
+        found = self._known.at_first
+        return (found if found is not None else window.trials(trial)).get(trial, [])
+
+    def _average(self, window: Window, changed: set[Cell]) -> None:
+        """Write the means of the cells that have a new result."""
+        cells: dict[Cell, list[str]] = {}
+        for trial, (result, _) in self._known.results.items():
+            if (cell := cell_of(result)) in changed and cell is not None:
+                cells.setdefault(cell, []).append(trial)
+        for cell, trials in cells.items():
+            results, seals = zip(*(self._known.results[trial] for trial in trials), strict=True)
+            window.record_cell(cell, results, seals)
+
+    def _follow(self, window: Window) -> None:
+        """Show how far the trials are that run now."""
+        plan, known = _plan(self.folder), self._known
+        rows = {row["trial"]: row for row in plan.get("planned", [])}
+        for trial in self._trials("events.jsonl"):
+            run, shown, before = known.followed.get(trial, (None, 0, ()))
+            stamp = _stamp(self.folder / "trials" / trial / "events.jsonl")
+            if trial in known.done or trial not in rows or before == stamp:
+                continue
+            events = self._events(trial)
+            if not any(event.get("run") == plan["run"] for event in events if "begin" in event):
+                continue  # it ran in an earlier run of the sweep, and has not begun again yet
+            run = run or next(iter(self._runs_of(window, trial)), None)
+            known.followed[trial] = (*window.follow(rows[trial], run, events, shown), stamp)
+
+    def _sweep(self, window: Window, status: str | None, ended: bool) -> None:
+        """What stands on the run of the sweep itself: description, environment, files, status."""
+        if status:
+            window.set_status(status)
+        results = [result for result, _ in self._known.results.values()]
+        tags = facts(results) | environment(_plan(self.folder))
+        summary = self.folder / "summary.md"
+        if summary.exists():
+            tags[NOTE] = _shortened(summary.read_text(encoding="utf-8"))
+        window.describe(tags)
+        if results:
+            window.record_data(results)
         for path in self._files(ended):
-            self._window.attach(path)
+            window.attach(path)
         if ended and (self.folder / "search" / "summary.json").exists():
-            self._window.record_search(self.folder / "search" / "summary.json")
+            window.record_search(self.folder / "search" / "summary.json")
 
     def _files(self, ended: bool) -> list[Path]:
         """The sweep's own files that are there. The study is a database, whole only once the sweep has ended."""
-        names = ["spec.yaml", "results.csv", "report.html", "search/search.html", "search/summary.json"]
+        names = ["spec.yaml", "results.csv", "report.html", "summary.md", "search/search.html", "search/summary.json"]
         named = [self.folder / name for name in [*names, *(["search/study.db"] if ended else [])]]
         ratios = [path for path in sorted(self.folder.glob("ratios/**/*")) if not path.name.startswith(".")]
         return [path for path in [*named, *ratios] if path.is_file()]
 
-    def _settle(self, window: Window, trial: str, known: dict[str, list] | None, report: Report) -> None:
-        path = self.folder / "trials" / trial / "result.json"
+    def _events(self, trial: str) -> list[dict[str, Any]]:
         try:
-            stamp = _stamp(path)
-            if self._done.get(trial) == stamp:
-                report.skipped.append(trial)
-                return
-            result = read_sealed(path)
+            return parse_events((self.folder / "trials" / trial / "events.jsonl").read_bytes())
         except FileNotFoundError:
-            return  # not there yet, or set aside to be computed again
-        # later passes look again, for a `jackpot sync` may have been here in between
-        active = (known if known is not None else window.runs(trial)).get(trial, [])
-        written = window.record(result, digest(result), active)
-        (report.logged if written else report.skipped).append(trial)
-        self._done[trial] = stamp
+            return []
 
-    def _trials(self) -> list[str]:
-        return sorted(path.parent.name for path in self.folder.glob("trials/*/result.json"))
+    def _trials(self, file: str) -> list[str]:
+        return sorted(path.parent.name for path in self.folder.glob(f"trials/*/{file}"))
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
-    stat = path.stat()
-    return stat.st_mtime_ns, stat.st_ino, stat.st_size
+def _listed(path: Path) -> list[Any]:
+    """The networks that a spec names."""
+    import yaml
+
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+    networks = content.get("model") if isinstance(content, Mapping) else None
+    return networks if isinstance(networks, list) else [networks]
+
+
+def _plan(folder: Path) -> dict[str, Any]:
+    try:
+        return read_sealed(folder / "plan.json")
+    except (FileNotFoundError, Corrupt):
+        return {}
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _NOTE_LENGTH:
+        return text
+    return text[:_NOTE_LENGTH].rpartition("\n")[0] + "\n\n*The rest is in the artifact summary.md.*"
+
+
+def _stamp(path: Path) -> Stamp:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _fault_of_one(error: Exception) -> bool:
-    return isinstance(error, Corrupt | FilesLag) or getattr(error, "error_code", None) in _FAULT_OF_ONE
+    """Whether an error is about one trial alone: a value MLflow does not take, or a file that cannot be read or
+    stored."""
+    code = getattr(error, "error_code", None)
+    return isinstance(error, (FilesLag, Corrupt)) or code in _FAULT_OF_ONE

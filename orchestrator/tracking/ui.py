@@ -11,10 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.spec.models import Tracking
+from orchestrator.tracking.links import Links
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.tracking.where import TrackingError, artifact_root, is_server
 
@@ -26,26 +27,37 @@ _OUTPUT = "output"
 
 def serve(
     folder: Path, name: str, tracking: Tracking, say: Callable[[str], None],
-    port: int | None = None, host: str = "127.0.0.1",
+    port: int | None = None, host: str = "127.0.0.1", allowed: Sequence[str] = (),
 ) -> None:  # fmt: skip
-    """Bring the runs up to date, serve them, say the link to the sweep's run, and return at Ctrl-C.
-    Where the sweep is tracked on a server, only say the link.
+    """Bring the runs up to date, serve them, say the links to them, and return at Ctrl-C. Where the sweep is tracked on
+    a server, only say the links.
 
-    port: the one to listen on (default: the first free one from 5000).
+    port: the one to listen on (default: the first free one from 5000). host: the address to listen on. allowed: the
+    names under which others may ask for the pages, beside this machine's own.
     Raises TrackingError if the port is taken or the server does not start, ValueError as `Tracker` does."""
     tracker = Tracker(folder, name, tracking)
     if message := tracker.sync().message:
         say(message)
     if is_server(tracker.uri):
-        if link := tracker.link(tracker.uri):
-            say(link)
+        _say_links(tracker, tracker.uri, say)
         return
     with _interruptible(), contextlib.suppress(KeyboardInterrupt):
-        with server(tracker.uri, artifact_root(folder, tracker.uri), host, port) as (base, process):
-            say(f"{tracker.link(base) or base}  (Ctrl-C ends it)")
+        with server(tracker.uri, artifact_root(folder, tracker.uri), host, port, allowed) as (base, process):
+            _say_links(tracker, base, say)
+            say("Ctrl-C ends it.")
             while (status := _exit_status(process)) is None:
                 time.sleep(0.2)
         raise TrackingError(f"the MLflow server ended by itself with status {status}")
+
+
+def _say_links(tracker: Tracker, base: str, say: Callable[[str], None]) -> None:
+    """Say where in MLflow's pages a sweep is found, an address a line, as a terminal can open it."""
+    window = tracker.window
+    if window is None:
+        say(f"MLflow: {base}")
+        return
+    for what, link in Links(base, window.runs, window.parent.info.run_id).all():
+        say(f"{what}:\n  {link}")
 
 
 def free_port(host: str, port: int | None) -> int:
@@ -61,15 +73,17 @@ def free_port(host: str, port: int | None) -> int:
 
 
 @contextlib.contextmanager
-def server(uri: str, root: Path | None, host: str, port: int | None) -> Iterator[tuple[str, subprocess.Popen]]:
+def server(
+    uri: str, root: Path | None, host: str, port: int | None, allowed: Sequence[str] = ()
+) -> Iterator[tuple[str, subprocess.Popen]]:
     """An MLflow server on a database, as a child process: its address once it listens, and the process.
-    It and all it started are ended on leaving. port: as `free_port` takes it.
+    It and all it started are ended on leaving. port: as `free_port` takes it. allowed: as `serve` does.
     Raises TrackingError if the port is taken or the server does not start."""
     # in a scratch folder, where a server leaves what it makes in the working directory
     with tempfile.TemporaryDirectory() as scratch:
         while True:
             chosen = free_port(host, port)
-            process = _start(uri, root, host, chosen, Path(scratch))
+            process = _start(uri, root, host, chosen, Path(scratch), allowed)
             try:
                 if _listens(process, Path(scratch), retry=port is None):
                     yield (f"http://[{host}]:{chosen}" if ":" in host else f"http://{host}:{chosen}"), process
@@ -78,9 +92,15 @@ def server(uri: str, root: Path | None, host: str, port: int | None) -> Iterator
                 _end(process)
 
 
-def _start(uri: str, root: Path | None, host: str, port: int, scratch: Path) -> subprocess.Popen:
+def _start(
+    uri: str, root: Path | None, host: str, port: int, scratch: Path, allowed: Sequence[str]
+) -> subprocess.Popen:
     # one worker and no job processes: 0.4 GB instead of 1.6, and none is left behind
     options = {"--workers": "1", "--host": host, "--port": str(port)}
+    if allowed:
+        # a browser names the port as well
+        names = [*allowed, "localhost", "127.0.0.1", "[::1]"]
+        options["--allowed-hosts"] = ",".join(f"{name},{name}:{port}" for name in names)
     if root:
         options["--default-artifact-root"] = root.as_uri()
     settings = {

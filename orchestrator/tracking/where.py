@@ -5,17 +5,20 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import socket
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from orchestrator.spec.models import Tracking
 
 _SERVERS = ("http", "https")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+CONNECT_SECONDS = 5.0
 
 
 class TrackingError(Exception):
@@ -58,6 +61,20 @@ def uri_of(folder: Path, tracking: Tracking) -> str:
     if scheme == "sqlite":
         return "sqlite:///" + str(Path(uri.removeprefix("sqlite:///")).absolute())
     return uri
+
+
+def reachable(uri: str) -> None:
+    """See that something listens where a database's server should be, for MLflow itself tries for minutes. Raises
+    TrackingError where nothing does; says nothing of files and of tracking servers."""
+    parts = urlsplit(uri)
+    default = _PORTS.get(parts.scheme.split("+", 1)[0])
+    if not parts.hostname or default is None:
+        return  # or a server that is found in some way of the database's own
+    port = parts.port or default
+    try:
+        socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise TrackingError(f"the server does not answer ({error.strerror or type(error).__name__})") from error
 
 
 def is_server(uri: str) -> bool:

@@ -1,39 +1,38 @@
-"""One sweep's runs in MLflow: a parent, and a child for each trial."""
+"""One sweep in MLflow: a run of the sweep, below it one of each method at a sparsity, below these the trials."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from typing import Any
 
 from orchestrator.engine.files import digest, file_digest, read_sealed
 from orchestrator.tracking import client as clients
+from orchestrator.tracking.aggregate import Cell, aggregate_params, aggregate_points, cell_of
+from orchestrator.tracking.artifacts import store_files, trial_files
+from orchestrator.tracking.datasets import dataset_inputs
 from orchestrator.tracking.record import (
     STATUSES,
+    Point,
     Result,
+    course_points,
     key_of,
     milliseconds,
     params_of,
     points_of,
+    run_name,
     search_points,
     tags_of,
+    text_of,
 )
+from orchestrator.tracking.runs import PARENT, RESULT, WRITING, Runs
 from orchestrator.tracking.where import TrackingError, artifact_root, own_database, reason
 
-_METRICS, _TAGS = 1000, 100  # MLflow's limits of one request; params and tags count apart
-_PARENT = "mlflow.parentRunId"
-
-# On a trial's run: whose result it is being written from, and, set last, whose it holds in full.
-_WRITING, _RESULT = "jackpot.writing", "jackpot.result"
-
+NOTE = "mlflow.note.content"
+"""The tag that MLflow shows as a run's description."""
 _SEARCH = "jackpot.search"
-"""On the parent: the summary whose numbers it holds."""
-
-T = TypeVar("T")
+"""On the sweep's run: the summary whose numbers it holds."""
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow shows the pages for language models
 
 
 class FilesLag(TrackingError):
@@ -41,16 +40,20 @@ class FilesLag(TrackingError):
 
 
 class Window:
-    """An open way to the runs of one sweep. Opening it finds or makes the experiment and the parent run.
+    """An open way to the runs of one sweep. Opening it finds or makes the experiment and the sweep's run.
 
     Every method may raise whatever MLflow and the network raise. Raises TrackingError if the experiment was
     deleted, or if the sweep's folder was moved away from under its database."""
 
-    def __init__(self, folder: Path, name: str, identity: str, uri: str, experiment: str) -> None:
-        self.folder, self.name, self.identity, self.uri = Path(folder), name, identity, uri
+    def __init__(
+        self, folder: Path, name: str, identity: str, uri: str, experiment: str, several_networks: bool = False
+    ) -> None:
+        self.folder, self.uri, self.several_networks = Path(folder), uri, several_networks
         self.client = clients.connect(uri)
         self.experiment = self._find_experiment(experiment)
-        self.parent = self._find_parent()
+        self.runs = Runs(self.client, self.experiment, identity, name)
+        self.parent = self._only(self.runs.search("sweep")) or self.runs.create("sweep", name, {})
+        self._cells = self._find_cells()
         self.unstored: str | None = None
         """Why files cannot be stored, once that was seen in a pass."""
 
@@ -58,7 +61,7 @@ class Window:
         root = artifact_root(self.folder, self.uri)
         found = self.client.get_experiment_by_name(name)
         if found is None:
-            return self.client.create_experiment(name, artifact_location=root.as_uri() if root else None)
+            return self.client.create_experiment(name, artifact_location=root.as_uri() if root else None, tags=_KIND)
         if found.lifecycle_stage != "active":
             raise TrackingError(
                 f"the experiment {name!r} was deleted there; bring it back with `mlflow experiments restore "
@@ -71,75 +74,137 @@ class Window:
             )
         return found.experiment_id
 
-    def _find_parent(self) -> Any:
-        parents = sorted(self._search("sweep"), key=lambda run: run.info.start_time)
-        for double in parents[1:]:
-            self.client.delete_run(double.info.run_id)
-        if parents:
-            return parents[0]
-        return self.client.create_run(self.experiment, tags=self._own_tags("sweep"), run_name=self.name)
+    def _only(self, runs: Sequence[Any]) -> Any:
+        """The oldest of runs that should be one; the others are deleted. None of none: a server whose answer was lost
+        may have made a run twice."""
+        first, *doubles = sorted(runs, key=lambda run: run.info.start_time) or [None]
+        for double in doubles:
+            self.runs.delete(double)
+        return first
 
-    def _own_tags(self, kind: str) -> dict[str, str]:
-        return {"jackpot.id": self.identity, "jackpot.sweep": self.name, "jackpot.kind": kind}
-
-    def _search(self, kind: str, trial: str | None = None) -> list[Any]:
-        tags = {"id": self.identity, "kind": kind} | ({"trial": trial} if trial else {})
-        condition = " and ".join(f"tags.`jackpot.{name}` = '{value}'" for name, value in tags.items())
-        runs: list[Any] = []
-        token = None
-        while True:
-            page = self.client.search_runs([self.experiment], condition, max_results=500, page_token=token)
-            runs += page
-            token = page.token
-            if not token:
-                return runs
-
-    def runs(self, trial: str | None = None) -> dict[str, list[Any]]:
+    def trials(self, trial: str | None = None) -> dict[str, list[Any]]:
         """The active runs of one trial, or of all, by trial."""
         found: dict[str, list[Any]] = {}
-        for run in self._search("trial", trial):
+        for run in self.runs.search("trial", trial=trial) if trial else self.runs.search("trial"):
             found.setdefault(run.data.tags["jackpot.trial"], []).append(run)
         return found
 
-    def record(self, result: Result, seal: str, runs: Sequence[Any]) -> bool:
+    # Aggregates
+
+    def _find_cells(self) -> dict[str, Any]:
+        found: dict[str, list[Any]] = {}
+        for run in self.runs.search("aggregate"):
+            found.setdefault(run.data.tags["jackpot.cell"], []).append(run)
+        for run in [run for own in found.values() for run in own]:
+            if run.data.tags.get(PARENT) != self.parent.info.run_id:
+                self.runs.tag(run, PARENT, self.parent.info.run_id)
+        return {cell: self._only(own) for cell, own in found.items()}
+
+    def home(self, row: Mapping[str, Any], started: float | None = None) -> str:
+        """The id of the run that a trial stands below: its cell's, which is made if need be, or the sweep's where it
+        has no cell. `row`: the trial's result or its row of the plan."""
+        cell = cell_of(row)
+        if cell is None:
+            return self.parent.info.run_id
+        key = digest(list(cell))[:16]
+        if key not in self._cells:
+            tags = {"jackpot.cell": key, PARENT: self.parent.info.run_id}
+            name = run_name(row, self.several_networks, seed=False)
+            self._cells[key] = self.runs.create("aggregate", name, tags, milliseconds(started) if started else None)
+        return self._cells[key].info.run_id
+
+    def record_cell(self, cell: Cell, results: Sequence[Result], seals: Sequence[str]) -> None:
+        """Write the means over the given trials, all that the cell has, unless they stand there. Where that cannot be
+        done by adding to the cell's run, for MLflow can neither change a param nor take a metric back, there is a new
+        one."""
+        key, seal = digest(list(cell))[:16], digest(sorted(seals))
+        points, params = aggregate_points(results), aggregate_params(results)
+        run = self._cells.get(key)
+        if run is not None and run.data.tags.get(RESULT) == seal:
+            return
+        replaced = run is not None and _beyond_change(run, points, params)
+        if replaced:
+            self.runs.delete(self._cells.pop(key))
+        self.home(results[0], min(result["started"] for result in results))
+        run = self._cells[key]
+        tags = {name: text_of(value) for name, value in cell._asdict().items()}
+        if RESULT not in run.data.tags:
+            self.client.log_inputs(run.info.run_id, dataset_inputs(results[0]))
+        self.runs.log(run, points, params, tags | {RESULT: seal})
+        self.runs.end(run, "FINISHED", milliseconds(max(result["ended"] for result in results)))
+        run.data.tags[RESULT] = seal
+        run.data.params.update(params)
+        run.data.metrics.update({point.key: point.value for point in points})
+        for result in results if replaced else ():
+            for trial in self.trials(result["trial"]).get(result["trial"], []):
+                self.runs.tag(trial, PARENT, run.info.run_id)
+
+    # Trials
+
+    def record(self, result: Result, seal: str, runs: Sequence[Any], events: Sequence[Mapping[str, Any]] = ()) -> bool:
         """Make one complete run of a trial's result, given the trial's active runs; False if there was one.
 
         Runs of another result are deleted, for MLflow can neither change a param nor take a metric back."""
         kept = None
-        for run in sorted(runs, key=lambda run: _RESULT not in run.data.tags):
-            if kept is None and run.data.tags.get(_WRITING) == seal:
+        for run in sorted(runs, key=lambda run: RESULT not in run.data.tags):
+            # one that only showed how the trial ran may become the run of any result
+            if kept is None and run.data.tags.get(WRITING, seal) == seal:
                 kept = run
             else:
-                self.client.delete_run(run.info.run_id)
-        if kept and kept.data.tags.get(_PARENT) != self.parent.info.run_id:
-            self.client.set_tag(kept.info.run_id, _PARENT, self.parent.info.run_id)
-        if kept and kept.data.tags.get(_RESULT) == seal:
+                self.runs.delete(run)
+        home, status = self.home(result, result["started"]), STATUSES[result["status"]]
+        if kept and kept.data.tags.get(PARENT) != home:
+            self.runs.tag(kept, PARENT, home)
+        if kept and kept.data.tags.get(RESULT) == seal:
+            if kept.info.status != status:
+                self.runs.end(kept, status, milliseconds(result["ended"]))
             return False
-        self._write(kept or self._create(result, seal), result, seal)
+        if kept and WRITING not in kept.data.tags:
+            self.runs.tag(kept, WRITING, seal)
+        run = kept or self._create_trial(result, home, {WRITING: seal}, result["started"])
+        self._write(run, result, seal, course_points(events))
         return True
 
-    def _create(self, result: Result, seal: str) -> Any:
-        tags = self._own_tags("trial") | {"jackpot.trial": result["trial"], _WRITING: seal}
-        return self.client.create_run(
-            self.experiment,
-            start_time=milliseconds(result["started"]),
-            tags=tags | {_PARENT: self.parent.info.run_id},
-            run_name=result["trial"],
-        )
+    def _create_trial(self, row: Mapping[str, Any], home: str, tags: Mapping[str, str], started: float) -> Any:
+        name = run_name(row, self.several_networks)
+        own = {"jackpot.trial": row["trial"], PARENT: home, **tags}
+        return self.runs.create("trial", name, own, milliseconds(started))
 
-    def _write(self, run: Any, result: Result, seal: str) -> None:
-        from mlflow.entities import Metric, Param, RunTag
+    def _write(self, run: Any, result: Result, seal: str, course: Sequence[Point]) -> None:
+        points, params, tags = [*course, *points_of(result)], params_of(result), tags_of(result)
+        lag = None
+        try:
+            self._store(lambda: store_files(self.client, run, trial_files(self.folder, result)))
+        except FilesLag as error:
+            lag = error
+        else:
+            tags[RESULT] = seal  # last: a run without it is written again
+        self.runs.log(run, points, params, tags)
+        self.runs.end(run, STATUSES[result["status"]], milliseconds(result["ended"]))
+        if lag:
+            raise lag
 
-        run_id = run.info.run_id
-        for tags in _chunks([RunTag(*item) for item in tags_of(result).items()], _TAGS):
-            self.client.log_batch(run_id, tags=tags)
-        for params in _chunks([Param(*item) for item in params_of(result).items()], _TAGS):
-            self.client.log_batch(run_id, params=params)
-        for metrics in _chunks([Metric(*point) for point in points_of(result)], _METRICS):
-            self.client.log_batch(run_id, metrics=metrics)
-        self.client.set_terminated(run_id, STATUSES[result["status"]], milliseconds(result["ended"]))
-        self._store(lambda: self._write_files(run, result))
-        self.client.set_tag(run_id, _RESULT, seal)  # last: a run without it is written again
+    def follow(
+        self, row: Mapping[str, Any], run: Any, events: Sequence[Mapping[str, Any]], shown: int
+    ) -> tuple[Any, int]:
+        """Show how far a running trial is, given its run if it has one, and how many points of its course stand there;
+        the run, and how many stand there now."""
+        points = course_points(events)
+        if run is None:
+            run = self._create_trial(row, self.home(row, events[0]["time"]), {}, events[0]["time"])
+        elif run.info.status != "RUNNING":
+            self.client.update_run(run.info.run_id, status="RUNNING")
+            run.info._status = "RUNNING"
+        if len(points) > shown:
+            self.runs.log(run, points[shown:])
+        return run, len(points)
+
+    def end_unfinished(self) -> None:
+        """Nothing runs any more: end the runs that only showed how far a trial was."""
+        for run in self.runs.search("trial", running=True):
+            self.runs.end(run, "KILLED")
+
+    # The sweep
 
     def _store(self, write: Callable[[], None]) -> None:
         """Write files to the artifact store, which may be another machine than the one that keeps the runs: where
@@ -151,30 +216,6 @@ class Window:
                 self.unstored = f"the files of runs cannot be stored: {reason(error)}"
         raise FilesLag(self.unstored)
 
-    def _write_files(self, run: Any, result: Result) -> None:
-        trial, run_id = self.folder / "trials" / result["trial"], run.info.run_id
-        if result["layers"]:
-            self.client.log_dict(run_id, {"layers": result["layers"]}, "layers.json")
-        if result["error"]:
-            self.client.log_text(run_id, result["error"]["traceback"], "error.txt")
-        if (trial / "log.txt").exists():
-            self.client.log_artifact(run_id, str(trial / "log.txt"))
-        if result["status"] == "done" and (trial / "ticket.safetensors").exists():
-            self._attach_ticket(run, trial / "ticket.safetensors")
-
-    def _attach_ticket(self, run: Any, ticket: Path) -> None:
-        location = run.info.artifact_uri
-        if not location.startswith("file://"):
-            return self.client.log_artifact(run.info.run_id, str(ticket))
-        # a ticket is as large as its network and never changes in place: a second name costs no space
-        target = Path(url2pathname(urlsplit(location).path)) / ticket.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        try:
-            os.link(ticket, target)
-        except OSError:  # another file system
-            shutil.copyfile(ticket, target)
-
     def attach(self, path: Path) -> None:
         """Add a file of the sweep to the parent run, in the folder it has in the sweep's, unless the parent has this
         very content."""
@@ -183,32 +224,47 @@ class Window:
         if self.parent.data.tags.get(tag) != content:
             within = None if place.parent == Path() else place.parent.as_posix()
             self._store(lambda: self.client.log_artifact(self.parent.info.run_id, str(path), within))
-            self._tag(tag, content)
+            self.runs.tag(self.parent, tag, content)
+
+    def describe(self, tags: Mapping[str, str]) -> None:
+        """Give the sweep's run these tags, those that it has not."""
+        new = {key_of(name): value for name, value in tags.items() if self.parent.data.tags.get(key_of(name)) != value}
+        if new:
+            self.runs.log(self.parent, tags=new)
+            self.parent.data.tags.update(new)
+
+    def record_data(self, results: Sequence[Result]) -> None:
+        """Say on the sweep's run which data sets its trials were trained on, once."""
+        if not self.parent.inputs or not self.parent.inputs.dataset_inputs:
+            found = {result["data"]: result for result in results}
+            inputs = [given for result in found.values() for given in dataset_inputs(result)]
+            self.client.log_inputs(self.parent.info.run_id, inputs)
+            self.parent = self.client.get_run(self.parent.info.run_id)
 
     def record_search(self, path: Path) -> None:
         """Log what a search's summary says to the parent run, unless the parent has this very summary."""
-        from mlflow.entities import Metric
-
         summary = read_sealed(path)
         if self.parent.data.tags.get(_SEARCH) == digest(summary):
             return
         # the file's own time: a pass that was cut off before the tag writes the very same points again
-        points = search_points(summary, milliseconds(path.stat().st_mtime))
-        self.client.log_batch(self.parent.info.run_id, metrics=[Metric(*point) for point in points])
-        self._tag(_SEARCH, digest(summary))
-
-    def _tag(self, tag: str, content: str) -> None:
-        self.client.set_tag(self.parent.info.run_id, tag, content)
-        self.parent.data.tags[tag] = content
+        self.runs.log(self.parent, search_points(summary, milliseconds(path.stat().st_mtime)))
+        self.runs.tag(self.parent, _SEARCH, digest(summary))
 
     def set_status(self, status: str) -> None:
         """Set the parent's status: RUNNING, FINISHED, FAILED or KILLED."""
         if status == "RUNNING":
             self.client.update_run(self.parent.info.run_id, status=status)
         else:
-            self.client.set_terminated(self.parent.info.run_id, status)
+            self.runs.end(self.parent, status)
 
 
-def _chunks(items: list[T], size: int) -> Iterator[list[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _beyond_change(run: Any, points: Sequence[Point], params: Mapping[str, str]) -> bool:
+    """Whether what a cell's run holds cannot be made what it should hold by adding to it."""
+    names = {point.key: point.value for point in points}
+    had = run.data.metrics
+    return (
+        any(run.data.params.get(key_of(name), value) != value for name, value in params.items())
+        or bool(run.data.params.keys() - params.keys())
+        or bool(had.keys() - names.keys())
+        or had.get("seeds", 0) > names.get("seeds", 0)
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.engine.files import digest, read_sealed, write_sealed
+from orchestrator.tracking.aggregate import cell_of
 from orchestrator.tracking.client import connect
 from orchestrator.tracking.record import STATUSES
 
@@ -59,27 +60,29 @@ def sweep(folder: Path, trials: int) -> Path:
 
 
 def runs(uri: str, kind: str = "trial") -> dict[str, list[Any]]:
-    """All active runs of a kind at an MLflow address, by name."""
+    """All active runs of a kind at an MLflow address: of trials by trial, of others by name."""
     client = connect(uri)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     found: dict[str, list[Any]] = {}
     for run in client.search_runs(experiments, f"tags.`jackpot.kind` = '{kind}'"):
-        found.setdefault(run.info.run_name, []).append(run)
+        found.setdefault(run.data.tags.get("jackpot.trial", run.info.run_name), []).append(run)
     return found
 
 
 def assert_complete(folder: Path, uri: str) -> None:
-    """Each result of a sweep stands in MLflow exactly once and whole, under one parent."""
+    """Each result of a sweep stands in MLflow exactly once and whole, below the mean of its cell, and each mean once
+    below one run of the sweep."""
     client = connect(uri)
     ((parent,),) = runs(uri, "sweep").values()
     found = runs(uri)
     results = {path.parent.name: read_sealed(path) for path in folder.glob("trials/*/result.json")}
+    cells = assert_means(uri, parent, list(results.values()))
     assert {name: len(same) for name, same in found.items()} == dict.fromkeys(results, 1)
     for name, content in results.items():
         (run,) = found[name]
         assert run.info.status == STATUSES[content["status"]]
         assert (run.info.start_time, run.info.end_time) == (STARTED * 1000, content["ended"] * 1000)
-        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.tags["mlflow.parentRunId"] == cells[cell_of(content)]
         assert run.data.tags["jackpot.result"] == digest(content)
         assert run.data.metrics.keys() >= content["metrics"].keys()
         assert run.data.params["recipe.lr"] == str(content["params"]["recipe.lr"])
@@ -90,6 +93,26 @@ def assert_complete(folder: Path, uri: str) -> None:
         files = {file.path for file in client.list_artifacts(run.info.run_id)}
         assert files == {"log.txt"} | EXTRA_FILES[content["status"]]
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {"spec.yaml", "results.csv"}
+
+
+def assert_means(uri: str, parent: Any, results: list[dict[str, Any]]) -> dict[Any, str]:
+    """Each cell of the results has one run below the sweep's with the means over its trials; their ids by cell."""
+    found = {(r.data.params["model"], r.data.params["label"], float(r.data.params["sparsity"])): r
+             for same in runs(uri, "aggregate").values() for r in same}  # fmt: skip
+    assert sum(map(len, runs(uri, "aggregate").values())) == len(found) == len({cell_of(r) for r in results})
+    for cell, run in found.items():
+        accuracies = [
+            result["metrics"]["accuracy/test"]
+            for result in results
+            if cell_of(result) == cell and result["status"] == "done" and "accuracy/test" in result["metrics"]
+        ]
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.metrics["seeds"] == sum(cell_of(r) == cell and r["status"] == "done" for r in results)
+        if accuracies:
+            assert abs(run.data.metrics["accuracy/test"] - sum(accuracies) / len(accuracies)) < 1e-12
+        else:
+            assert "accuracy/test" not in run.data.metrics
+    return {cell: run.info.run_id for cell, run in found.items()}
 
 
 EXTRA_FILES = {

@@ -47,11 +47,6 @@ def test_later_passes_take_what_is_new(make_sweep: Make) -> None:
     assert_complete(folder, own_database(folder))
 
 
-def test_only_the_trials_asked_for(make_sweep: Make) -> None:
-    folder = make_sweep(2)
-    assert tracker(folder).sync([DONE, "not there yet"]).logged == [DONE]
-
-
 def test_a_recomputed_trial_replaces_its_run(make_sweep: Make) -> None:
     folder = make_sweep(2)
     tracker(folder).sync()

@@ -1,0 +1,54 @@
+"""The mean over seeds of a method at a sparsity, as MLflow is told of it: plain data, no MLflow here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from orchestrator.engine.estimates import estimate
+from orchestrator.tracking.record import Point, Result, add_points, milliseconds, params_of
+
+SEEDS = "seeds"
+"""Metric: over how many seeds the means are."""
+INTERVAL = "ci95/"
+"""How the metrics begin that hold the half-width of a mean's 95 % interval."""
+
+
+class Cell(NamedTuple):
+    """What the trials that are averaged share."""
+
+    model: str
+    label: str
+    sparsity: float
+
+
+def cell_of(row: Mapping[str, Any]) -> Cell | None:
+    """The cell of a trial, given its result or its row of the plan; None for a search's proposal, of which there is
+    one alone."""
+    if row.get("search") is not None:
+        return None
+    return Cell(row["model"], row["label"], row["sparsity"])
+
+
+def aggregate_points(results: Sequence[Result]) -> list[Point]:
+    """The mean over seeds of every metric of a cell's finished trials under its own name, the half-width of its 95 % t
+    interval under `ci95/...` where there is one, over how many seeds, and how many trials ended without a ticket. The
+    step is the number of seeds, so that the values of a sweep that was extended are the latest."""
+    done = [result for result in results if result["status"] == "done"]
+    values: dict[str, float] = {SEEDS: len(done), "trials/without_ticket": len(results) - len(done)}
+    for name in sorted({name for result in done for name in result["metrics"]}):
+        found = [value for result in done if isinstance(value := result["metrics"].get(name), (int, float))]
+        if found:
+            mean = estimate(found)
+            values[name] = mean.mean
+            if mean.half_width:  # none from one seed; zero where all seeds agree, as in what is counted
+                values[f"{INTERVAL}{name}"] = mean.half_width
+    points: dict[tuple[str, int], Point] = {}
+    add_points(points, values, milliseconds(max(result["ended"] for result in results)), len(done))
+    return list(points.values())
+
+
+def aggregate_params(results: Sequence[Result]) -> dict[str, str]:
+    """The settings that all trials of a cell share."""
+    first, *others = [params_of(result) for result in results]
+    return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
