@@ -18,13 +18,15 @@ def command(
     ] = None,
 ) -> None:
     """Open MLflow on the sweep's runs, on this machine alone, until Ctrl-C."""
+    from orchestrator.engine.results import run_status
     from orchestrator.spec.loading import load
     from orchestrator.tracking import TrackingError, serve
 
     folder = open_sweep(sweep)
     with said():
         spec = load(folder.path / "spec.yaml").require()
+        status = None if folder.driver() else run_status(folder)
     try:
-        serve(folder.path, spec.name, spec.tracking, say=print, port=port)
+        serve(folder.path, spec.name, spec.tracking, say=lambda line: print(line, flush=True), port=port, status=status)
     except (TrackingError, ValueError) as error:
         wrong(str(error))

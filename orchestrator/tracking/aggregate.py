@@ -10,6 +10,7 @@ from orchestrator.tracking.record import Point, Result, add_points, milliseconds
 
 SEEDS = "seeds"
 """Metric: over how many seeds the means are."""
+FIRST = "accuracy/test"
 INTERVAL = "ci95/"
 """How the metrics begin that hold the half-width of a mean's 95 % interval."""
 
@@ -35,14 +36,16 @@ def aggregate_points(results: Sequence[Result]) -> list[Point]:
     interval under `ci95/...` where there is one, over how many seeds, and how many trials ended without a ticket. The
     step is the number of seeds, so that the values of a sweep that was extended are the latest."""
     done = [result for result in results if result["status"] == "done"]
-    values: dict[str, float] = {SEEDS: len(done), "trials/without_ticket": len(results) - len(done)}
-    for name in sorted({name for result in done for name in result["metrics"]}):
+    values: dict[str, float] = {}
+    # the accuracy first: it is what MLflow's comparison begins with
+    for name in sorted({name for result in done for name in result["metrics"]}, key=lambda name: (name != FIRST, name)):
         found = [value for result in done if isinstance(value := result["metrics"].get(name), (int, float))]
         if found:
             mean = estimate(found)
             values[name] = mean.mean
             if mean.half_width:  # none from one seed; zero where all seeds agree, as in what is counted
                 values[f"{INTERVAL}{name}"] = mean.half_width
+    values |= {SEEDS: len(done), "trials/without_ticket": len(results) - len(done)}
     points: dict[tuple[str, int], Point] = {}
     add_points(points, values, milliseconds(max(result["ended"] for result in results)), len(done))
     return list(points.values())

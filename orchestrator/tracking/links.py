@@ -15,6 +15,7 @@ MOST = 100
 PARETO = (("accuracy/test", -1), ("macs", 1), ("latency/ms/b1", 1))
 """What the Pareto set is about: metric, and 1 where less is better."""
 _VIEW = "mlflow.sharedViewState."  # MLflow's own tag of what its button "Share" keeps
+_PAGES = "workflowType=machine_learning"  # else MLflow shows its pages for language models
 _COLUMNS = (
     "params.`model`", "params.`label`", "params.`sparsity`", "metrics.`accuracy/test`",
     f"metrics.`{INTERVAL}accuracy/test`", "metrics.`accuracy/val`", f"metrics.`{SEEDS}`",
@@ -50,7 +51,7 @@ class Links:
 
     def sweep(self) -> str:
         """The sweep's own run."""
-        return f"{self._base}/experiments/{self._runs.experiment}/runs/{self._parent}"
+        return f"{self._base}/experiments/{self._runs.experiment}/runs/{self._parent}?{_PAGES}"
 
     def compare(self, runs: Sequence[Any]) -> str:
         """MLflow's comparison of runs."""
@@ -61,18 +62,19 @@ class Links:
         first. The view is kept on the experiment, as MLflow's button "Share" does."""
         key = f"jackpot-{self._runs.identity[:12]}-{kind}"
         extra, without = (_OF_A_TRIAL, _OF_A_CELL) if kind == "trial" else ((), ())
+        columns = [name for name in (*_COLUMNS[:3], *extra, *_COLUMNS[3:]) if name not in without]
         state = {
             "searchFilter": self._runs.condition(kind), "orderByKey": "metrics.`accuracy/test`", "orderByAsc": False,
-            "selectedColumns": [name for name in (*_COLUMNS[:3], *extra, *_COLUMNS[3:]) if name not in without],
+            "selectedColumns": columns, "columnOrder": columns,
         }  # fmt: skip
         self._runs.client.set_experiment_tag(self._runs.experiment, f"{_VIEW}{key}", json.dumps(state))
-        return f"{self._base}/experiments/{self._runs.experiment}/runs?viewStateShareKey={key}"
+        return f"{self._base}/experiments/{self._runs.experiment}/runs?viewStateShareKey={key}&{_PAGES}"
 
 
 def compare_path(runs: Sequence[str], experiment: str) -> str:
     """Where under a server's address runs are compared, by their ids."""
-    asked = {"runs": json.dumps(list(runs)), "experiments": json.dumps([experiment])}
-    return "/compare-runs?" + "&".join(f"{name}={quote(value)}" for name, value in asked.items())
+    asked = {"runs": json.dumps(list(runs), separators=(",", ":")), "experiments": json.dumps([experiment])}
+    return "/compare-runs?" + "&".join([*(f"{name}={quote(value)}" for name, value in asked.items()), _PAGES])
 
 
 def pareto(runs: Sequence[Any]) -> list[Any]:

@@ -61,16 +61,16 @@ def text_of(value: Any) -> str:
 
 def _facts(result: Result) -> dict[str, Any]:
     """What the sweep varies."""
-    names = ("model", "data", "method", "arm", "label", "sparsity", "seed")
-    facts = {name: result[name] for name in names} | {"check": result["check"] or "none"}
-    proposal = result.get("search")
-    return facts if proposal is None else facts | {"search.number": proposal}
+    # what is the same in every trial is left out: MLflow's comparison begins with the first params that differ
+    more = {"arm": result["arm"], "check": result["check"]} if result["check"] else {}
+    more |= {"search.number": result["search"]} if result.get("search") is not None else {}
+    return {name: result[name] for name in ("model", "data", "method", "label", "sparsity", "seed")} | more
 
 
 def params_of(result: Result) -> dict[str, str]:
     """The settings of a trial: recipe, model and data as in the result, and what the sweep varies."""
     varied = _facts(result)
-    options = {f"method.{name}": value for name, value in result["options"].items()}
+    options = {f"ticket.{name}": value for name, value in result["options"].items()}
     return {key_of(name): text_of(value) for name, value in {**varied, **options, **result["params"], **varied}.items()}
 
 

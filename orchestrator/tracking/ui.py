@@ -27,16 +27,17 @@ _OUTPUT = "output"
 
 def serve(
     folder: Path, name: str, tracking: Tracking, say: Callable[[str], None],
-    port: int | None = None, host: str = "127.0.0.1", allowed: Sequence[str] = (),
+    port: int | None = None, host: str = "127.0.0.1", allowed: Sequence[str] = (), status: str | None = None,
 ) -> None:  # fmt: skip
     """Bring the runs up to date, serve them, say the links to them, and return at Ctrl-C. Where the sweep is tracked on
     a server, only say the links.
 
     port: the one to listen on (default: the first free one from 5000). host: the address to listen on. allowed: the
-    names under which others may ask for the pages, beside this machine's own.
+    names under which others may ask for the pages, beside this machine's own. status: how the sweep stands, as
+    `Tracker.sync` takes it.
     Raises TrackingError if the port is taken or the server does not start, ValueError as `Tracker` does."""
     tracker = Tracker(folder, name, tracking)
-    if message := tracker.sync().message:
+    if message := tracker.sync(status).message:
         say(message)
     if is_server(tracker.uri):
         _say_links(tracker, tracker.uri, say)

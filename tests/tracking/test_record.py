@@ -28,8 +28,8 @@ def test_infinite_becomes_nan_and_what_is_no_number_is_left_out() -> None:
 
 def test_params_hold_options_and_what_the_sweep_varies() -> None:
     params = params_of(result("t", options={"ratio": "smart", "fraction": 0.2}, params={"long": "x" * 9000}))
-    assert params["method.ratio"] == "smart"
-    assert params["method.fraction"] == "0.2"
+    assert params["ticket.ratio"] == "smart"
+    assert params["ticket.fraction"] == "0.2"
     assert params["sparsity"] == "0.9"
     assert len(params["long"]) <= 6000
 
