@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.engine.files import write_text
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.results import planned_results, why
-from orchestrator.report import figures, html, plasticity, sanity, search, search_page
+from orchestrator.report import figures, html, plasticity, sanity, search, search_page, verdicts
 from orchestrator.report.cells import Network, Result, accuracy, is_proposal, networks, removed
 from orchestrator.report.costs import cost_table, latency_table, structure_table
 from orchestrator.report.search import Searched
@@ -137,15 +137,14 @@ def _verdicts(network: Network) -> Iterator[str]:
     yield "<h3>Which is best</h3>"
     yield html.listed(f"{removed(sparsity)}: {sentence(pairs)}." for sparsity, pairs in by_sparsity.items())
     rows = [row(pair) for pairs in by_sparsity.values() for pair in pairs]
-    head = ("the best", "minus", "", "difference, points", "p", "p by Holm", "")
     if rows:
-        yield html.table(
-            head, rows, "Paired over seeds; Holm's correction over all pairs of methods at a sparsity", left=(1, 6)
-        )
+        caption = "Paired over seeds; Holm's correction over all pairs of methods at a sparsity"
+        yield html.table(verdicts.HEAD, rows, caption, left=verdicts.LEFT)
+        yield f'<p class="note">{html.text(verdicts.NOTE)}</p>'
     if dense := against_dense(network):
         yield html.table(
-            head, map(row, dense), "What a ticket loses: the dense network minus it; Holm's correction over all rows",
-            left=(1, 6),
+            verdicts.HEAD, map(row, dense),
+            "What a ticket loses: the dense network minus it; Holm's correction over all rows", left=verdicts.LEFT,
         )  # fmt: skip
 
 
