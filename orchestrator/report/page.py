@@ -11,7 +11,17 @@ from pathlib import Path
 from orchestrator.engine.files import write_text
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.results import planned_results, why
-from orchestrator.report import figures, html, plasticity, sanity, search, search_page, verdicts
+from orchestrator.report import (
+    figures,
+    html,
+    latency_winners,
+    plasticity,
+    sanity,
+    search,
+    search_page,
+    verdicts,
+    winners,
+)
 from orchestrator.report.cells import Network, Result, accuracy, is_proposal, networks, removed
 from orchestrator.report.costs import cost_table, latency_table, structure_table
 from orchestrator.report.search import Searched
@@ -75,6 +85,8 @@ def _sweep(sweep: Sweep, headed: bool) -> Iterator[str]:
     if sweep.searched:
         yield from search_page.section(sweep.searched)
     found = networks(sweep.results)
+    yield from winners.section(found)
+    yield from latency_winners.section(found)
     compared = [result for result in sweep.results if not is_proposal(result)]
     for network in found:
         yield from _network(network)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from orchestrator.report import sanity, search_verdicts
+from orchestrator.report import latency_winners, sanity, search_verdicts, winners
 from orchestrator.report.cells import Network, Result, accuracy, networks, removed
 from orchestrator.report.search import Searched
 from orchestrator.report.verdicts import comparisons, sentence
@@ -20,7 +20,9 @@ def markdown(results: Sequence[Result], margin: float = sanity.MARGIN, searched:
         rows = _rows(network, _plain)
         lines = [_line(rows[0]), _line(["---", *["---:"] * (len(rows[0]) - 1)]), *map(_line, rows[1:])]
         said = [f"- {_plain(head)}: {_plain(text)}" for head, text in _verdicts(network)]
-        parts.append("\n".join([f"### {_plain(network.model)}", "", *lines, "", _NOTE, *said]))
+        won = [f"- {_plain(text)}" for text in [*winners.answer(network), *latency_winners.answer(network)]]
+        won = ["", "The winner at each sparsity and latency:", "", *won] if won else []
+        parts.append("\n".join([f"### {_plain(network.model)}", "", *lines, "", _NOTE, *said, *won]))
     parts += [_TESTS] if parts else []
     if searched:
         head, rows = (

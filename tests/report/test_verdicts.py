@@ -98,6 +98,7 @@ def test_as_text() -> None:
     assert "| a\\_b |  | 85.00 ± 63.53 (2) |" in shown
     assert "| c\\|d |  | 72.50 ± 31.77 (2) |" in shown
     assert "- 90 % removed: a\\_b has the highest mean; not told apart from c\\|d" in shown
+    assert "- 90 % removed: a\\_b 85.00 ± 63.53 % (2 seeds); +12.50 ± 95.30 points over c\\|d, not told apart" in shown
     shown = latex(rows)
     assert "\\begin{tabular}{lrr}" in shown
     assert "method & dense & 90 \\% removed \\\\" in shown
