@@ -12,6 +12,7 @@ from orchestrator.engine.files import write_text
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.results import planned_results, why
 from orchestrator.report import (
+    checklist,
     figures,
     html,
     latency_winners,
@@ -102,6 +103,7 @@ def _sweep(sweep: Sweep, headed: bool) -> Iterator[str]:
         yield html.plot(figure, "accuracy against the epochs of training of the whole chain")
     yield from cost_table(found)
     yield from latency_table(compared)
+    yield from checklist.section(checklist.checklist(sweep.results, sweep.missing, sweep.spec))
     yield from _failures(sweep)
 
 
