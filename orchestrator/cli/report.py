@@ -45,9 +45,13 @@ def command(
             for folder in folders:
                 print(f"results: {write_csv(folder)}")
             return
-        write = markdown if format is Format.md else latex
         found = [read(folder) for folder in folders]
-        content = "\n".join(write(sweep.results, sweep.margin, sweep.searched) for sweep in found)
+        content = "\n".join(
+            markdown(sweep.results, sweep.margin, sweep.searched, sweep.checklist)
+            if format is Format.md
+            else latex(sweep.results, sweep.margin, sweep.searched)
+            for sweep in found
+        )
         if out is None:
             print(content, end="")
         else:

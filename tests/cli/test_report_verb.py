@@ -2,6 +2,9 @@
 
 from command import jackpot
 
+from orchestrator.engine.files import read_sealed, write_sealed
+from orchestrator.engine.folder import SCHEMA
+
 
 def test_it_writes_the_page_and_the_table(copied):
     shown = jackpot("report", str(copied))
@@ -13,6 +16,8 @@ def test_a_text_is_printed_or_written(here, tmp_path):
     shown = jackpot("report", "small", "--format", "md").stdout
     assert "| lottery-fraction0.7 |" in shown
     assert "one seed: nothing can be concluded" in shown
+    assert "| at least 3 seeds everywhere | fail |" in shown
+    assert "seeds: \\[0, 1, 2\\] |" in shown
     assert jackpot("report", "small", "--format", "latex", "--out", str(tmp_path / "t.tex")).exit_code == 0
     assert "\\toprule" in (tmp_path / "t.tex").read_text()
     assert not (here / "sweeps/small/report.html").exists()
@@ -24,6 +29,19 @@ def test_several_sweeps(here, copied, tmp_path):
     both = tmp_path / "both.html"
     assert jackpot("report", "small", str(copied), "--out", str(both)).exit_code == 0
     assert both.read_text().count("<h2>small</h2>") == 2
+
+
+def test_a_result_of_a_newer_jackpot_is_refused(copied):
+    path = copied / "trials/convnet_dense_seed0/result.json"
+    write_sealed(path, read_sealed(path) | {"schema": 99})
+    for verb in ("report", "status"):
+        shown = jackpot(verb, str(copied))
+        assert shown.exit_code == 2
+        assert shown.stderr == (
+            f"{path}: a newer Jackpot wrote this result, of schema 99; this one knows schema {SCHEMA} and older. "
+            "Upgrade Jackpot here\n"
+        )
+    assert path.exists()
 
 
 def test_what_is_refused(here, tmp_path):
