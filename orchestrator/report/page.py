@@ -28,6 +28,7 @@ from orchestrator.report.checklist_facts import Item
 from orchestrator.report.costs import cost_table, latency_table, structure_table
 from orchestrator.report.search import Searched
 from orchestrator.report.verdicts import against_dense, comparisons, row, sentence
+from orchestrator.spec.sharing import shareable
 
 FILE = "report.html"
 PARETO = (("latency/ms/b1", "latency of one image, ms"), ("latency/ms/b64", "latency of 64 images, ms"))
@@ -39,7 +40,7 @@ class Sweep:
 
     name: str
     spec: str
-    """Its YAML."""
+    """Its YAML, without credentials: the page is passed around."""
     results: list[Result] = field(repr=False)
     missing: list[str]
     """Planned trials without a result."""
@@ -63,7 +64,7 @@ def read(folder: SweepFolder) -> Sweep:
     spec = folder.path / "spec.yaml"
     return Sweep(
         folder.name,
-        spec.read_text(encoding="utf-8") if spec.exists() else "",
+        shareable(spec.read_text(encoding="utf-8")) if spec.exists() else "",
         [result for _, result in rows if result is not None],
         [trial for trial, result in rows if result is None],
         search.read(folder),
