@@ -45,7 +45,8 @@ report.html        the comparison: a cell is the mean of accuracy/test over the 
 ratios/, search/   of a search: the ratios that it found, and what it decided
 versions.json      packages, Python, system and commit where this bundle was packed
 
-Not in here: trained weights, logs and stages; `jackpot run` makes them again.
+Not in here: trained weights, logs and stages, which `jackpot run` makes again; and the images, weights and ratios in
+files that the spec names.
 """
 
 

@@ -37,7 +37,7 @@ def summary(items: Sequence[Item]) -> str:
     counts = {state: sum(item.state == state for item in items) for state in ("pass", "fail", "unknown")}
     unknown = f", {counts['unknown']} cannot be told" if counts["unknown"] else ""
     applicable = sum(counts.values())
-    return f"{counts['pass']} of {applicable} demands that apply are met, {counts['fail']} are not{unknown}"
+    return f"{counts['pass']} of {applicable} demands that apply are met, {counts['fail']} not{unknown}"
 
 
 def section(items: Sequence[Item]) -> Iterator[str]:

@@ -21,7 +21,7 @@ CONTROLS = {"filter_prune": "random_filter", "layer_prune": "random_layer"}
 
 def items(facts: Facts) -> Iterator[Item]:
     """Random and magnitude pruning: over all layers alike, and with each ticket's own layer-wise proportions."""
-    arms = {(r["model"], r["label"]): r for r in facts.done if not r.get("check") and r["sparsity"] > 0}
+    arms = {(r["model"], r["label"], r["sparsity"]): r for r in facts.done if not r.get("check") and r["sparsity"] > 0}
     weights = [r for r in arms.values() if "target" not in r["options"] and r["method"] != "plasticity"]
     yield _everywhere(
         facts, weights, "baseline: random pruning, every layer alike", "{name: random, ratio: uniform}",
@@ -99,11 +99,11 @@ def _checked(facts: Facts, method: str, check: str) -> list[str]:
 
 
 def _controlled(facts: Facts, ticket: Result, check: str) -> bool:
-    """Whether an arm's control was tested on the same network: a sanity check of it, or a random ticket
+    """Whether an arm's control was tested on the same network and sparsity: a sanity check of it, or a random ticket
     `same_as` it."""
     checks = {check, "rearrange"} if _starts_at_initialisation(ticket, check) else {check}
     for other in facts.done:
-        if other["model"] != ticket["model"]:
+        if (other["model"], other["sparsity"]) != (ticket["model"], ticket["sparsity"]):
             continue
         if other.get("check") in checks and other["arm"] == ticket["label"]:
             return True

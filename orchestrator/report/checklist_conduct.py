@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 
 from orchestrator.report.cells import Result
 from orchestrator.report.checklist_facts import Facts, Item, named, percent
@@ -110,9 +111,9 @@ def exact(facts: Facts) -> Item:
         return Item(name, "not applicable", "no ticket of masks with a budget of its own")
     off = {}
     for r in counted:
-        kept, asked = sum(layer["kept"] for layer in r["layers"]), (1 - r["sparsity"]) * _weights(r)
-        if abs(kept - asked) > 0.5 + 1e-6 * asked:  # N - round(p N) is within half a weight
-            off[r["trial"]] = f"{percent(1 - kept / _weights(r))} for {percent(r['sparsity'])}"
+        kept, weights = sum(layer["kept"] for layer in r["layers"]), _weights(r)
+        if abs(kept - (1 - Decimal(str(r["sparsity"]))) * weights) > Decimal("0.5"):  # N - round(p N), p as a decimal
+            off[r["trial"]] = f"{percent(1 - kept / weights)} for {percent(r['sparsity'])}"
     if not off:
         return Item(name, "pass", f"to the weight in all {len(counted)} trials")
     remedy = "`exact: true` and `variant: exact` of the method, where it has these options"
@@ -189,4 +190,7 @@ def latency(facts: Facts) -> Item:
         found = f"of {len(records)}, {len(noisy)} noisy and {len(broken)} not possible: {named([*noisy, *broken])}"
         return Item(name, "fail", found, "latency: {seconds: 5}, on a machine that does nothing else")
     found = f"{len(records)} measurements, none noisy; by construction while the sweep's trials on the machine pause"
+    if loads := [(r["load"], r["cores"]) for r in records.values() if "load" in r and "cores" in r]:
+        load, cores = max(loads)
+        found += f"; load average of the minute before at most {load:g} on {cores} cores"
     return Item(name, "pass", found)

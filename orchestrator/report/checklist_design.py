@@ -35,14 +35,24 @@ def seeds(facts: Facts) -> Item:
     counts = {cell_name: len(cell.values(METRIC)) for cell_name, cell in facts.cells}
     short = [f"{cell_name} ({n})" for cell_name, n in counts.items() if n < SEEDS]
     if not short:
-        return Item(name, "pass", f"{min(counts.values())} or more in each of {len(counts)} methods at a sparsity")
+        return Item(
+            name, "pass", f"{min(counts.values())} or more of each of {len(counts)} (network, method, sparsity)"
+        )
+    remedies = []
     asked = facts.spec.get("seeds") or sorted({result["seed"] for result in facts.results})
-    if len(asked) >= SEEDS:
-        remedy = "`jackpot run` of the spec again runs what is missing or failed; for what diverged more `seeds`"
-    else:
-        more = islice((n for n in count() if n not in asked), SEEDS - len(asked))
-        remedy = f"seeds: {numbers([*asked, *more])}"
-    return Item(name, "fail", f"fewer in {len(short)} of {len(counts)}: {named(short)}", remedy)
+    if len(asked) < SEEDS and (facts.spec.get("methods") or not facts.search):
+        remedies.append(f"seeds: {_more(asked)}")
+    finalists = (facts.search.get("finalists") or {}).get("seeds") or []
+    if 0 < len(finalists) < SEEDS:
+        remedies.append(f"search: {{finalists: {{seeds: {_more(finalists)}}}}}")
+    again = "`jackpot run` of the spec again runs what is missing or failed; for what diverged more `seeds`"
+    return Item(name, "fail", f"fewer in {len(short)} of {len(counts)}: {named(short)}", "; ".join(remedies) or again)
+
+
+def _more(asked: list[int]) -> str:
+    """Seeds, with the lowest others added until they are enough."""
+    others = (seed for seed in count() if seed not in asked)
+    return numbers([*asked, *islice(others, SEEDS - len(asked))])
 
 
 def points(facts: Facts) -> Item:
@@ -63,6 +73,8 @@ def points(facts: Facts) -> Item:
     if tried and not short:
         return Item(name, "pass", found)
     remedy = f"sparsities: {numbers(sorted({*everything, *POINTS}))}"
+    if facts.search and not facts.spec.get("methods"):
+        remedy = f"`methods` with {remedy}; a search tries its own"
     return Item(name, "fail", f"{found}; short: {named(short)}" if tried else "no ticket was tested", remedy)
 
 
@@ -112,7 +124,7 @@ def top5(facts: Facts) -> Item:
 def validation(facts: Facts) -> Item:
     """Images of their own for what steers."""
     name = "validation images where something steers"
-    if not facts.spec.get("search"):
+    if not facts.search:
         return Item(name, "not applicable", "no search: nothing steers")
     lacking = [r["trial"] for r in facts.results if r["status"] == "done" and r["metrics"].get("accuracy/val") is None]
     if lacking:

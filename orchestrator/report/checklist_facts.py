@@ -43,6 +43,11 @@ class Facts:
         content = yaml.safe_load(spec) if spec else None
         return cls(results, missing, content if isinstance(content, dict) else {})
 
+    @property
+    def search(self) -> Mapping[str, Any]:
+        """The spec's search; empty where it has none."""
+        return self.spec.get("search") or {}
+
     @cached_property
     def networks(self) -> list[Network]:
         """What the tables compare: neither sanity checks nor a search's proposals."""

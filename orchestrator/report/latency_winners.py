@@ -80,46 +80,41 @@ def budgets(network: Network, batch: int) -> list[Budget]:
 
 def answer(network: Network) -> list[str]:
     """A sentence a batch size and budget; one alone for a batch size at which all tickets are as fast as dense."""
-    sentences = []
-    for batch in batches(network):
-        if all_as_dense(network, batch):
-            sentences.append(
-                f"batch {batch}: every ticket has the dense network's structure and so its latency, "
-                f"{dense_ms(network, batch):.3g} ms: masks alone make nothing faster, and no budget tells tickets apart"
-            )
-            continue
-        sentences += [
-            f"batch {batch}, {_asked(each)}: {said(each.name, each.cell, each.runner_up, ALONE)}"
-            for each in budgets(network, batch)
-        ]
-    return sentences
-
-
-def table(network: Network, batch: int) -> list[list[str]]:
-    """A row of texts a budget, under HEAD."""
-    within = dict(_tickets(network))
-    rows = []
-    for each in budgets(network, batch):
-        taken, pair = each.cell.estimate(f"latency/ms/b{batch}"), each.runner_up
-        assert taken is not None  # it is within the budget
-        row = [_asked(each), each.name, f"{taken.mean:.3g}", accuracy(each.cell)]
-        if pair is None:
-            rows.append([*row, "", "", "", ALONE])
-            continue
-        p = "" if pair.adjusted is None else f"{pair.adjusted:.2g}"
-        rows.append([*row, f"{pair.other}: {accuracy(within[pair.other])}", points(pair.difference), p, pair.verdict])
-    return rows
+    return [text for batch in batches(network) for text in _told(network, batch, budgets(network, batch))]
 
 
 def section(found: Sequence[Network]) -> Iterator[str]:
     """The winners at each latency as pieces of the page; nothing where none was measured."""
     for network in found:
-        if measured := batches(network):
+        won = {batch: budgets(network, batch) for batch in batches(network)}
+        if won:
             yield f"<h3>{html.text(network.model)}: the winner at each latency</h3>"
-            yield html.listed(f"{sentence}." for sentence in answer(network))
-        for batch in measured:
+            yield html.listed(f"{text}." for batch, own in won.items() for text in _told(network, batch, own))
+        for batch, own in won.items():
             if not all_as_dense(network, batch):
-                yield html.table(HEAD, table(network, batch), f"batch {batch}: {CAPTION}", left=LEFT)
+                rows = [_row(network, batch, each) for each in own]
+                yield html.table(HEAD, rows, f"batch {batch}: {CAPTION}", left=LEFT)
+
+
+def _told(network: Network, batch: int, won: Sequence[Budget]) -> list[str]:
+    if all_as_dense(network, batch):
+        return [
+            f"batch {batch}: every ticket has the dense network's structure and so its latency, "
+            f"{dense_ms(network, batch):.3g} ms: masks alone make nothing faster, and no budget tells tickets apart"
+        ]
+    return [f"batch {batch}, {_asked(each)}: {said(each.name, each.cell, each.runner_up, ALONE)}" for each in won]
+
+
+def _row(network: Network, batch: int, won: Budget) -> list[str]:
+    """A budget's winner as texts, under HEAD."""
+    taken, pair = won.cell.estimate(f"latency/ms/b{batch}"), won.runner_up
+    assert taken is not None  # it is within the budget
+    row = [_asked(won), won.name, f"{taken.mean:.3g}", accuracy(won.cell)]
+    if pair is None:
+        return [*row, "", "", "", ALONE]
+    p = "" if pair.adjusted is None else f"{pair.adjusted:.2g}"
+    rival = dict(_tickets(network))[pair.other]
+    return [*row, f"{pair.other}: {accuracy(rival)}", points(pair.difference), p, pair.verdict]
 
 
 def _tickets(network: Network) -> list[tuple[str, Cell]]:

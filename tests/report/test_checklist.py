@@ -29,7 +29,7 @@ def test_a_good_sweep_meets_it() -> None:
     assert all(item.found and not item.remedy for item in items.values())
     cost = items["cost of the whole procedure logged"].found
     assert cost == "mean epochs of training from 10 (dense) to 20 (one_shot), 2 times as much; FLOPs logged"
-    assert summary(list(items.values())) == "21 of 21 demands that apply are met, 0 are not"
+    assert summary(list(items.values())) == "21 of 21 demands that apply are met, 0 not"
 
 
 SPOILT: list[tuple[str, list[dict[str, Any]], str]] = [
@@ -124,6 +124,33 @@ def test_top_5_is_asked_for_of_many_classes(data: str, params: dict, state: str)
     assert judged(rows)["top-5 accuracy where there are 100 classes or more"].state == state
 
 
+def test_a_search_has_seeds_and_sparsities_of_its_own() -> None:
+    rows = without(lambda r: r["seed"] == 2)
+    name, search = "at least 3 seeds everywhere", "search: {finalists: {best: 3, seeds: [100, 101]}}"
+    assert judged(rows, spec=f"{search}\nmethods: []\nseeds: [0]")[name].remedy == (
+        "search: {finalists: {seeds: [100, 101, 0]}}"
+    )
+    assert judged(rows, spec=f"{search}\nmethods: [snip]\nseeds: [0]")[name].remedy == (
+        "seeds: [0, 1, 2]; search: {finalists: {seeds: [100, 101, 0]}}"
+    )
+    rows = without(lambda r: r["sparsity"] < 0.9)
+    name = "at least 5 operating points, from 2 to 32 times fewer weights"
+    remedy = judged(rows, spec=f"{search}\nmethods: []")[name].remedy
+    assert remedy == "`methods` with sparsities: [0.5, 0.75, 0.875, 0.9375, 0.96875]; a search tries its own"
+
+
+def test_one_weight_off_is_seen_in_a_large_network() -> None:
+    for kept, state in ((5_000_000, "pass"), (5_000_001, "fail")):
+        layers = [{"name": "c", "weights": 10_000_000, "kept": kept}]
+        assert judged(spoilt(lambda r: r["trial"] == FIRST, layers=layers))["exact sparsity"].state == state
+
+
+def test_a_control_is_asked_for_at_every_sparsity() -> None:
+    rows = without(lambda r: r["check"] == "same_ratio_magnitude" and r["sparsity"] == 0.5)
+    item = judged(rows)["baseline: magnitude pruning with each ticket's layer-wise proportions"]
+    assert item.found == "lacking for snip"
+
+
 def test_a_search_needs_validation() -> None:
     name, spec = "validation images where something steers", SPEC + "search: {method: hybrid}\n"
     assert judged(good(), spec=spec)[name].state == "pass"
@@ -163,7 +190,7 @@ def test_the_page_says_each_state_in_words() -> None:
     items = checklist(without(lambda r: r["seed"] == 2), [], SPEC)
     shown = "".join(section(items))
     assert re.findall(r'<td class="text">(pass|fail|not applicable|unknown)</td>', shown) == [i.state for i in items]
-    assert "20 of 21 demands that apply are met, 1 are not" in shown
+    assert "20 of 21 demands that apply are met, 1 not" in shown
     assert {len(row) for row in table(items)} == {len(HEAD)}
     assert LEFT == (1, 2, 3)
 
@@ -171,6 +198,6 @@ def test_the_page_says_each_state_in_words() -> None:
 def test_markdown_ends_with_it() -> None:
     items = checklist(good(), [], SPEC)
     shown = markdown(good(), demands=items)
-    assert "### checklist\n\n21 of 21 demands that apply are met, 0 are not.\n\n| demand | met |" in shown
+    assert "### checklist\n\n21 of 21 demands that apply are met, 0 not.\n\n| demand | met |" in shown
     assert "| no layer collapsed | pass | none in 279 trials |  |" in shown
     assert "checklist" not in markdown(good())
