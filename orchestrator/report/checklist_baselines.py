@@ -35,16 +35,25 @@ def items(facts: Facts) -> Iterator[Item]:
     others = [r for r in own if r["method"] not in BY_MAGNITUDE]
     what = "baseline: magnitude pruning with each ticket's layer-wise proportions"
     yield _of_each(facts, others, what, "same_ratio_magnitude")
-    if removing := {r["method"] for r in arms.values() if r["method"] in CONTROLS}:
-        present = {r["method"] for r in arms.values()} | {
-            CONTROLS[r["method"]]
-            for r in arms.values()
-            if r["method"] in CONTROLS and r["options"].get("criterion") == "random"
-        }
-        lacking = [CONTROLS[method] for method in sorted(removing) if CONTROLS[method] not in present]
-        remedy = "methods: " + " ".join(f"- {method}" for method in lacking) if lacking else ""
-        found = f"lacking {named(lacking)}" if lacking else f"beside {named(sorted(removing))}"
-        yield Item("baseline: filters or layers removed at random", "fail" if lacking else "pass", found, remedy)
+    yield from _structural([r for r in arms.values() if "target" in r["options"]])
+
+
+def _structural(tickets: list[Result]) -> Iterator[Item]:
+    """Whether filters and layers were removed at random too, to the same target; nothing where none were removed."""
+    asked, there = [], set()
+    for r in tickets:
+        method = str(r["method"])
+        arm = (r["model"], CONTROLS.get(method, method), r["options"]["target"])
+        if method in CONTROLS and r["options"].get("criterion") != "random":
+            asked.append(arm)
+        else:
+            there.add(arm)
+    name = "baseline: filters or layers removed at random"
+    lacking = dict.fromkeys(written({"name": arm[1], "target": arm[2]}) for arm in asked if arm not in there)
+    if lacking:
+        yield Item(name, "fail", f"lacking {named(lacking)}", f"methods: {' '.join(f'- {entry}' for entry in lacking)}")
+    elif asked:
+        yield Item(name, "pass", named(control for _, control, _ in sorted(there)))
 
 
 def _ranks_by_magnitude(result: Result) -> bool:

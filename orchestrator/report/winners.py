@@ -102,6 +102,12 @@ def said(name: str, cell: Cell, runner_up: Comparison | None, alone: str = ALONE
     return f"{own}; {ahead.mean:+.2f}{width} points over {runner_up.other}, {runner_up.verdict}"
 
 
+def other_shares(network: Network) -> list[str]:
+    """The ticket types whose sparsities are shares of something else than weights, each with what of."""
+    targets = {label: r["options"].get("target") for (label, _), cell in network.cells.items() for r in cell.results}
+    return [f"{label}: of {target}" for label, target in sorted(targets.items()) if target not in (None, "sparsity")]
+
+
 def section(found: Sequence[Network]) -> Iterator[str]:
     """The winners of every network as pieces of the page; nothing where no ticket was tested."""
     for network in found:
@@ -109,4 +115,6 @@ def section(found: Sequence[Network]) -> Iterator[str]:
             yield f"<h3>{html.text(network.model)}: the winner at each sparsity</h3>"
             yield html.listed(f"{sentence}." for sentence in answer(network))
             yield html.table(HEAD, rows, CAPTION, left=LEFT)
-            yield f'<p class="note">{html.text(NOTE)}</p>'
+            others = "; ".join(other_shares(network))
+            note = f"{NOTE} What is removed is not weights in {others}." if others else NOTE
+            yield f'<p class="note">{html.text(note)}</p>'

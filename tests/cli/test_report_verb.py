@@ -65,8 +65,8 @@ def test_a_bundle_takes_no_format(here, copied, tmp_path):
 def test_a_result_of_a_newer_jackpot_is_refused(copied):
     path = copied / "trials/convnet_dense_seed0/result.json"
     write_sealed(path, read_sealed(path) | {"schema": 99})
-    for verb in ("report", "status"):
-        shown = jackpot(verb, str(copied))
+    for arguments in (("report", str(copied)), ("status", str(copied)), ("logs", str(path.parent))):
+        shown = jackpot(*arguments)
         assert shown.exit_code == 2
         assert shown.stderr == (
             f"{path}: a newer Jackpot wrote this result, of schema 99; this one knows schema {SCHEMA} and older. "

@@ -166,11 +166,15 @@ def test_tickets_of_filters_have_a_control_of_their_own_and_no_exact_budget() ->
     items = judged(filters("filter_prune"))
     assert items["exact sparsity"].state == "not applicable"
     assert items["baseline: random pruning, every layer alike"].state == "not applicable"
-    assert items["baseline: filters or layers removed at random"].remedy == "methods: - random_filter"
+    assert items["baseline: filters or layers removed at random"].remedy == (
+        "methods: - {name: random_filter, target: macs}"
+    )
     both = filters("filter_prune") + filters("random_filter")
     assert judged(both)["baseline: filters or layers removed at random"].state == "pass"
-    drawn = filters("filter_prune", criterion="random")
+    drawn = filters("filter_prune") + [row | {"label": "r"} for row in filters("filter_prune", criterion="random")]
     assert judged(drawn)["baseline: filters or layers removed at random"].state == "pass"
+    elsewhere = filters("filter_prune") + filters("random_filter", target="latency")
+    assert judged(elsewhere)["baseline: filters or layers removed at random"].state == "fail"
 
 
 def test_nothing_tested_nothing_judged() -> None:

@@ -96,3 +96,13 @@ def test_names_are_escaped_on_the_page() -> None:
     assert "&lt;b&gt;: the winner" in shown
     assert "90 % removed: &lt;i&gt; 90.00 % (1 seed); one method alone" in shown
     assert "<i>" not in shown
+
+
+def test_a_share_of_something_else_than_weights_is_named() -> None:
+    rows = [
+        result(label, 0.5, 0, 0.9, options={"target": target})
+        for label, target in (("a", "sparsity"), ("b", "macs"), ("c", "latency"))
+    ]
+    shown = "".join(section(networks(rows)))
+    assert "What is removed is not weights in b: of macs; c: of latency.</p>" in shown
+    assert "What is removed is not weights" not in "".join(section([network_of(THREE)]))
