@@ -103,9 +103,13 @@ def said(name: str, cell: Cell, runner_up: Comparison | None, alone: str = ALONE
 
 
 def other_shares(network: Network) -> list[str]:
-    """The ticket types whose sparsities are shares of something else than weights, each with what of."""
+    """A phrase for each ticket type whose sparsities are shares of something else than weights."""
     targets = {label: r["options"].get("target") for (label, _), cell in network.cells.items() for r in cell.results}
-    return [f"{label}: of {target}" for label, target in sorted(targets.items()) if target not in (None, "sparsity")]
+    return [
+        f"{label} removes a share of {target}, not of weights"
+        for label, target in sorted(targets.items())
+        if target not in (None, "sparsity")
+    ]
 
 
 def section(found: Sequence[Network]) -> Iterator[str]:
@@ -116,5 +120,5 @@ def section(found: Sequence[Network]) -> Iterator[str]:
             yield html.listed(f"{sentence}." for sentence in answer(network))
             yield html.table(HEAD, rows, CAPTION, left=LEFT)
             others = "; ".join(other_shares(network))
-            note = f"{NOTE} What is removed is not weights in {others}." if others else NOTE
+            note = f"{NOTE} Here {others}." if others else NOTE
             yield f'<p class="note">{html.text(note)}</p>'

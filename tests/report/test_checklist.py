@@ -196,7 +196,7 @@ def test_the_page_says_each_state_in_words() -> None:
     assert re.findall(r'<td class="text">(pass|fail|not applicable|unknown)</td>', shown) == [i.state for i in items]
     assert "20 of 21 demands that apply are met, 1 not" in shown
     assert {len(row) for row in table(items)} == {len(HEAD)}
-    assert LEFT == (1, 2, 3)
+    assert [HEAD[i] for i in LEFT] == list(HEAD), "all are words, and fold"
 
 
 def test_markdown_ends_with_it() -> None:

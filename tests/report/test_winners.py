@@ -104,5 +104,6 @@ def test_a_share_of_something_else_than_weights_is_named() -> None:
         for label, target in (("a", "sparsity"), ("b", "macs"), ("c", "latency"))
     ]
     shown = "".join(section(networks(rows)))
-    assert "What is removed is not weights in b: of macs; c: of latency.</p>" in shown
-    assert "What is removed is not weights" not in "".join(section([network_of(THREE)]))
+    said = "Here b removes a share of macs, not of weights; c removes a share of latency, not of weights.</p>"
+    assert said in shown
+    assert "not of weights" not in "".join(section([network_of(THREE)]))
