@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.common import find_trial, wrong
+from orchestrator.cli.common import find_trial, said, wrong
 
 EXAMPLES = "Example: jackpot logs quickstart/convnet_snip_s90_seed0"
 
@@ -19,7 +19,8 @@ def command(
     path = folder.trial(name) / "log.txt"
     if path.exists():
         print(path.read_text(encoding="utf-8", errors="replace"), end="")
-    result = folder.result(name)
+    with said():
+        result = folder.result(name)
     if result is None:
         if not path.exists():
             wrong(f"{trial}: has not run yet")

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SCHEMA = 1
+"""Version of a result's fields. A result of a higher one was written by a newer Jackpot, and is not guessed at."""
+
 
 class FolderError(Exception):
     """The sweep's folder cannot be used; the message says why and what to do."""
@@ -93,7 +96,8 @@ class SweepFolder:
 
     def result(self, trial: str, key: str | None = None) -> dict[str, Any] | None:
         """A trial's result, or None; given its key in the plan, None too for one that another plan has left. A
-        damaged file is set aside with a warning, so that the trial runs again."""
+        damaged file is set aside with a warning, so that the trial runs again. Raises FolderError for one that a newer
+        Jackpot wrote."""
         found = self._read_result(trial)
         if found is not None and key is not None and found["key"] != key:
             return None
@@ -102,7 +106,7 @@ class SweepFolder:
     def _read_result(self, trial: str) -> dict[str, Any] | None:
         path = self.trial(trial) / "result.json"
         try:
-            return read_sealed(path)
+            found = read_sealed(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except Corrupt as error:
@@ -113,6 +117,12 @@ class SweepFolder:
                 return None  # another process was faster
             log.warning("result set aside as %s and to be computed anew: %s", aside, error)
             return None
+        if found.get("schema", SCHEMA) > SCHEMA:
+            raise FolderError(
+                f"{path}: a newer Jackpot wrote this result, of schema {found['schema']}; this one knows schema "
+                f"{SCHEMA} and older. Upgrade Jackpot here"
+            )
+        return found
 
     # Events: what a running trial says of itself, a JSON line each
 

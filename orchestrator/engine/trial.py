@@ -18,7 +18,7 @@ import torch
 from orchestrator.engine.bench import TrialBench
 from orchestrator.engine.chain import Chain, follow
 from orchestrator.engine.files import write_sealed
-from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.folder import SCHEMA, SweepFolder
 from orchestrator.engine.metrics import costs, measured
 from orchestrator.engine.plan import plan_trial
 from orchestrator.engine.setting import Setting
@@ -28,9 +28,6 @@ from orchestrator.engine.trials import Trial, model_label
 from orchestrator.engine.watch import Blocked, Stopped, Watch
 
 log = logging.getLogger(__name__)
-
-SCHEMA = 1
-"""Version of a result's fields."""
 
 
 def run_trial(

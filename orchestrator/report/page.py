@@ -11,11 +11,24 @@ from pathlib import Path
 from orchestrator.engine.files import write_text
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.results import planned_results, why
-from orchestrator.report import figures, html, plasticity, sanity, search, search_page
+from orchestrator.report import (
+    checklist,
+    figures,
+    html,
+    latency_winners,
+    plasticity,
+    sanity,
+    search,
+    search_page,
+    verdicts,
+    winners,
+)
 from orchestrator.report.cells import Network, Result, accuracy, is_proposal, networks, removed
+from orchestrator.report.checklist_facts import Item
 from orchestrator.report.costs import cost_table, latency_table, structure_table
 from orchestrator.report.search import Searched
 from orchestrator.report.verdicts import against_dense, comparisons, row, sentence
+from orchestrator.spec.sharing import shareable
 
 FILE = "report.html"
 PARETO = (("latency/ms/b1", "latency of one image, ms"), ("latency/ms/b64", "latency of 64 images, ms"))
@@ -27,7 +40,7 @@ class Sweep:
 
     name: str
     spec: str
-    """Its YAML."""
+    """Its YAML, without credentials: the page is passed around."""
     results: list[Result] = field(repr=False)
     missing: list[str]
     """Planned trials without a result."""
@@ -39,6 +52,11 @@ class Sweep:
         """Of the sanity checks, in percentage points."""
         return sanity.margin_of(self.spec)
 
+    @property
+    def checklist(self) -> list[Item]:
+        """How it meets the demands of an honest evaluation."""
+        return checklist.checklist(self.results, self.missing, self.spec)
+
 
 def read(folder: SweepFolder) -> Sweep:
     """What lies in a sweep's folder. Raises FolderError where no sweep does."""
@@ -46,7 +64,7 @@ def read(folder: SweepFolder) -> Sweep:
     spec = folder.path / "spec.yaml"
     return Sweep(
         folder.name,
-        spec.read_text(encoding="utf-8") if spec.exists() else "",
+        shareable(spec.read_text(encoding="utf-8")) if spec.exists() else "",
         [result for _, result in rows if result is not None],
         [trial for trial, result in rows if result is None],
         search.read(folder),
@@ -75,6 +93,8 @@ def _sweep(sweep: Sweep, headed: bool) -> Iterator[str]:
     if sweep.searched:
         yield from search_page.section(sweep.searched)
     found = networks(sweep.results)
+    yield from winners.section(found)
+    yield from latency_winners.section(found)
     compared = [result for result in sweep.results if not is_proposal(result)]
     for network in found:
         yield from _network(network)
@@ -90,6 +110,7 @@ def _sweep(sweep: Sweep, headed: bool) -> Iterator[str]:
         yield html.plot(figure, "accuracy against the epochs of training of the whole chain")
     yield from cost_table(found)
     yield from latency_table(compared)
+    yield from checklist.section(sweep.checklist)
     yield from _failures(sweep)
 
 
@@ -137,15 +158,14 @@ def _verdicts(network: Network) -> Iterator[str]:
     yield "<h3>Which is best</h3>"
     yield html.listed(f"{removed(sparsity)}: {sentence(pairs)}." for sparsity, pairs in by_sparsity.items())
     rows = [row(pair) for pairs in by_sparsity.values() for pair in pairs]
-    head = ("the best", "minus", "", "difference, points", "p", "p by Holm", "")
     if rows:
-        yield html.table(
-            head, rows, "Paired over seeds; Holm's correction over all pairs of methods at a sparsity", left=(1, 6)
-        )
+        caption = "Paired over seeds; Holm's correction over all pairs of methods at a sparsity"
+        yield html.table(verdicts.HEAD, rows, caption, left=verdicts.LEFT)
+        yield f'<p class="note">{html.text(verdicts.NOTE)}</p>'
     if dense := against_dense(network):
         yield html.table(
-            head, map(row, dense), "What a ticket loses: the dense network minus it; Holm's correction over all rows",
-            left=(1, 6),
+            verdicts.HEAD, map(row, dense),
+            "What a ticket loses: the dense network minus it; Holm's correction over all rows", left=verdicts.LEFT,
         )  # fmt: skip
 
 

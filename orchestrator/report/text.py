@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from orchestrator.report import sanity, search_verdicts
+from orchestrator.report import checklist, latency_winners, sanity, search_verdicts, winners
 from orchestrator.report.cells import Network, Result, accuracy, networks, removed
+from orchestrator.report.checklist_facts import Item
 from orchestrator.report.search import Searched
 from orchestrator.report.verdicts import comparisons, sentence
 
@@ -13,14 +14,22 @@ _NOTE = "Test accuracy in %: mean ± half of the 95 % t interval over seeds (num
 _TESTS = "Verdicts: paired t tests over seeds, Holm's correction over all pairs of methods at a sparsity."
 
 
-def markdown(results: Sequence[Result], margin: float = sanity.MARGIN, searched: Searched | None = None) -> str:
-    """A table for each network, and a line for each sparsity; the search and the sanity checks, if there are any."""
+def markdown(
+    results: Sequence[Result],
+    margin: float = sanity.MARGIN,
+    searched: Searched | None = None,
+    demands: Sequence[Item] = (),
+) -> str:
+    """A table for each network, and a line for each sparsity; the search and the sanity checks, if there are any, and
+    how the demands of the checklist are met."""
     parts = []
     for network in networks(results):
         rows = _rows(network, _plain)
         lines = [_line(rows[0]), _line(["---", *["---:"] * (len(rows[0]) - 1)]), *map(_line, rows[1:])]
         said = [f"- {_plain(head)}: {_plain(text)}" for head, text in _verdicts(network)]
-        parts.append("\n".join([f"### {_plain(network.model)}", "", *lines, "", _NOTE, *said]))
+        won = [f"- {_plain(text)}" for text in [*winners.answer(network), *latency_winners.answer(network)]]
+        won = ["", "The winner at each sparsity and latency:", "", *won] if won else []
+        parts.append("\n".join([f"### {_plain(network.model)}", "", *lines, "", _NOTE, *said, *won]))
     parts += [_TESTS] if parts else []
     if searched:
         head, rows = (
@@ -39,6 +48,10 @@ def markdown(results: Sequence[Result], margin: float = sanity.MARGIN, searched:
         head = [name or "sparsity" for name in sanity.HEAD]
         lines = [_line(head), _line(["---"] * len(head)), *(_line([_plain(cell) for cell in row]) for row in checks)]
         parts.append("\n".join(["### sanity checks", "", *lines, "", f"{_plain(sanity.caption(margin))}."]))
+    if demands:
+        rows = [[_plain(cell) for cell in row] for row in checklist.table(demands)]
+        lines = [_line(checklist.HEAD), _line(["---"] * len(checklist.HEAD)), *map(_line, rows)]
+        parts.append("\n".join(["### checklist", "", f"{checklist.summary(demands)}.", "", *lines]))
     return "\n\n".join(parts) + "\n"
 
 

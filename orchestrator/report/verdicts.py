@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from orchestrator.report.bootstrap import bootstrap
 from orchestrator.report.cells import Network, removed
 from orchestrator.report.statistics import LEVEL, Difference, holm, paired
 
 METRIC = "accuracy/test"
+HEAD = ("the best", "minus", "", "difference, points", "bootstrap 95 %", "effect size", "p", "p by Holm", "")
+"""Of the table of comparisons, whose rows are of `row`."""
+LEFT = (1, 8)
+"""Its columns of words."""
+NOTE = (
+    "Bootstrap: percentiles of the mean of resampled seeds; too narrow for few seeds, so verdicts are those of the t "
+    "test. Effect size: the mean difference in standard deviations of the paired differences (Cohen's d_z, with "
+    "Hedges' correction); none for fewer than three seeds."
+)
+"""What the columns mean."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +51,19 @@ class Comparison:
 def comparisons(network: Network, sparsity: float) -> list[Comparison]:
     """The best method at a sparsity against every other, best first. The family that Holm's correction covers is all
     pairs at that sparsity, because the best one was chosen by these very numbers."""
-    values = {label: network.at(label, sparsity).values(METRIC, 100) for label in network.labels}
+    return ranked({label: network.at(label, sparsity).values(METRIC, 100) for label in network.labels}, sparsity)
+
+
+def ranked(values: Mapping[str, Mapping[int, float]], sparsity: float) -> list[Comparison]:
+    """The best of several (name -> seed -> value) against every other, best first, corrected over all pairs. Names of
+    equal means stay in the order given."""
     means = {label: sum(own.values()) / len(own) for label, own in values.items() if own}
-    ranked = sorted(means, key=lambda label: -means[label])
+    order = sorted(means, key=lambda label: -means[label])
     pairs = [
         Comparison(better, other, sparsity, paired(values[better], values[other]))
-        for better, other in combinations(ranked, 2)
+        for better, other in combinations(order, 2)
     ]
-    return [pair for pair in corrected(pairs) if pair.better == ranked[0]]
+    return [pair for pair in corrected(pairs) if pair.better == order[0]]
 
 
 def against_dense(network: Network) -> list[Comparison]:
@@ -74,9 +91,16 @@ def corrected(pairs: list[Comparison]) -> list[Comparison]:
 
 
 def row(pair: Comparison) -> list[str]:
-    """A comparison as texts: who, minus whom, the sparsity, the difference in points, p, p by Holm, the verdict."""
-    p_values = [f"{p:.2g}" if p is not None else "" for p in (pair.difference.p, pair.adjusted)]
-    return [pair.better, pair.other, removed(pair.sparsity), points(pair.difference), *p_values, pair.verdict]
+    """A comparison as texts under HEAD: who, minus whom, the sparsity, the difference in points with its t interval,
+    the bootstrap interval, the effect size, p, p by Holm, the verdict."""
+    found = pair.difference
+    interval = bootstrap(found.pairs)
+    return [
+        pair.better, pair.other, removed(pair.sparsity), points(found),
+        "" if interval is None else f"{interval[0]:+.2f} to {interval[1]:+.2f}",
+        "" if found.effect is None else f"{found.effect:+.2f}",
+        *("" if p is None else f"{p:.2g}" for p in (found.p, pair.adjusted)), pair.verdict,
+    ]  # fmt: skip
 
 
 def points(difference: Difference, plus_minus: str = "±") -> str:

@@ -235,3 +235,5 @@ def test_new_and_schema(tmp_path, monkeypatch):
     assert again.exit_code == 2
     assert again.stderr == "mine.yaml: exists already; name another file or remove it\n"
     assert json.loads(jackpot("schema").stdout)["properties"]["sparsities"]
+    columns = {each["name"]: each for each in json.loads(jackpot("schema", "--results").stdout)["columns"]}
+    assert (columns["accuracy/test"]["type"], columns["accuracy/test"]["unit"]) == ("number", "fraction")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
+import pytest
 from trial_runs import only, plugin_that, run_all
 
+from orchestrator.engine.columns import BATCH, COLUMNS
 from orchestrator.engine.files import write_sealed
-from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.folder import SCHEMA, FolderError, SweepFolder
 from orchestrator.engine.plan import make_plan
-from orchestrator.engine.results import METRICS, planned_results, results, run_status, write_csv
+from orchestrator.engine.results import BEFORE, METRICS, planned_results, results, run_status, write_csv
 from orchestrator.spec.models import Spec
 
 MakeSpec = Callable[..., Spec]
@@ -66,3 +70,35 @@ def test_a_damaged_result_may_be_set_aside_by_two_processes(folder: SweepFolder,
     path.write_text("{")
     monkeypatch.setattr(os, "rename", lambda *_: (_ for _ in ()).throw(FileNotFoundError))
     assert folder.result("one") is None
+
+
+def test_every_column_is_described_and_every_description_has_its_column(
+    make_spec: MakeSpec, folder: SweepFolder
+) -> None:
+    spec = make_spec(
+        methods=["random", {"name": "plasticity", "at": "1ep", "epochs": 1}],
+        latency={"enabled": True, "batches": [1, 4], "seconds": 0.01},
+    )
+    run_all(folder, spec)
+    written = list(results(folder).columns)
+    described = {column.name: column for column in COLUMNS}
+    assert len(described) == len(COLUMNS)
+    names = [re.sub(r"/b\d+$", f"/b{BATCH}", name) for name in written]
+    assert set(names) == set(described)
+    assert list(dict.fromkeys(name for name in names if BATCH not in name and name != BEFORE)) == [
+        name for name in described if BATCH not in name and name != BEFORE
+    ], "in the order of the file"
+    for name, values in results(folder).dropna(axis="columns", how="all").items():
+        kind = described[re.sub(r"/b\d+$", f"/b{BATCH}", str(name))].type
+        assert (kind in ("number", "integer")) == pd.api.types.is_numeric_dtype(values), name
+
+
+def test_a_result_of_a_newer_jackpot_is_refused_by_name_and_stays(make_spec: MakeSpec, folder: SweepFolder) -> None:
+    result = only(run_all(folder, make_spec()))
+    path = folder.trial(result["trial"]) / "result.json"
+    write_sealed(path, result | {"schema": SCHEMA + 1})
+    with pytest.raises(FolderError, match=rf"{path}: a newer Jackpot .* schema {SCHEMA + 1}; .* {SCHEMA} .*Upgrade"):
+        planned_results(folder)
+    assert path.exists()
+    write_sealed(path, {key: value for key, value in result.items() if key != "schema"})
+    assert planned_results(folder)[0][1] is not None

@@ -1,14 +1,17 @@
-"""The method that README shows is a whole one: it registers, and finds tickets that train."""
+"""README is true: the method that it shows registers and finds tickets that train, and its table of results.csv names
+every column."""
 
 from __future__ import annotations
 
 import re
 import textwrap
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from methods import registry
+from orchestrator.engine.columns import BATCH, COLUMNS
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import make_plan
 from orchestrator.engine.setting import Setting
@@ -39,3 +42,11 @@ def test_the_method_of_the_readme(make_spec: Callable[..., Any], tmp_path: Path,
     assert result["status"] == "done"
     weights, kept = (sum(layer[name] for layer in result["layers"]) for name in ("weights", "kept"))
     assert kept == weights - round(0.9 * weights) > 0
+
+
+def test_the_table_of_columns_names_all_and_no_other() -> None:
+    (table,) = re.findall(r"\| columns \|.*\n\|---.*\n((?:\|.*\n)+)", README.read_text())
+    shown = [name for line in table.splitlines() for name in re.findall(r"`([^`]+)`", line.split("|")[1])]
+    columns = [column.name.replace(BATCH, "N") for column in COLUMNS]
+    assert [name for name in columns if not any(fnmatch(name, pattern) for pattern in shown)] == []
+    assert [pattern for pattern in shown if not any(fnmatch(name, pattern) for name in columns)] == []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.report.statistics import estimate, holm, paired
+from orchestrator.report.statistics import effect_size, estimate, holm, paired
 
 
 def test_an_interval_by_hand() -> None:
@@ -58,3 +58,24 @@ def test_holm_by_hand() -> None:
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_an_effect_size_by_hand() -> None:
+    # mean 2, deviation 1: d_z = 2; J of two degrees of freedom is 1 / gamma(1/2) = 1 / sqrt(pi)
+    assert effect_size([1.0, 2.0, 3.0]) == pytest.approx(2 / math.sqrt(math.pi))
+    # mean 1, deviation sqrt(10/3); J of four pairs is gamma(3/2) / (sqrt(3/2) gamma(1)), Hedges' table: 0.7236
+    assert effect_size([-1.0, 0.0, 2.0, 3.0]) == pytest.approx(0.7236 / math.sqrt(10 / 3), rel=1e-4)
+    assert effect_size([-1.0, -2.0, -3.0]) == pytest.approx(-2 / math.sqrt(math.pi)), "it keeps its sign"
+    many = [0.0, 2.0] * 500
+    assert effect_size(many) == pytest.approx(stats.ttest_1samp(many, 0).statistic / math.sqrt(1000), rel=1e-3)
+
+
+@pytest.mark.parametrize("differences", [[], [1.0], [1.0, 3.0], [2.0, 2.0, 2.0], [0.1 + 0.2, 0.3, 0.3]])
+def test_where_there_is_no_effect_size(differences: list[float]) -> None:
+    assert effect_size(differences) is None
+
+
+def test_a_difference_keeps_its_pairs_by_seed() -> None:
+    found = paired({2: 9.0, 0: 5.0, 7: 6.0}, {7: 5.5, 2: 7.0, 0: 4.0})
+    assert found.pairs == (1.0, 2.0, 0.5)
+    assert found.effect == effect_size([1.0, 2.0, 0.5])

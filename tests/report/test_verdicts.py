@@ -8,7 +8,7 @@ from orchestrator.report.cells import networks
 from orchestrator.report.costs import verdict
 from orchestrator.report.figures import pareto
 from orchestrator.report.text import latex, markdown
-from orchestrator.report.verdicts import against_dense, comparisons, sentence
+from orchestrator.report.verdicts import HEAD, LEFT, against_dense, comparisons, row, sentence
 
 APART = {
     ("dense", 0.0): [0.990, 0.991, 0.992],
@@ -39,6 +39,17 @@ def test_what_a_ticket_loses_against_dense() -> None:
     assert found == {"good": ("dense", 4.0), "poor": ("dense", 19.1), "twin": ("dense", 4.02)}
     (without,) = networks(sweep({key: values for key, values in APART.items() if key[1]}))
     assert against_dense(without) == []
+
+
+def test_a_row_shows_the_bootstrap_and_the_effect_size() -> None:
+    rows = sweep({("a", 0.9): [0.91, 0.92, 0.93], ("b", 0.9): [0.90, 0.90, 0.90], ("c", 0.9): [0.1]})
+    (network,) = networks(rows)
+    first, second = map(row, comparisons(network, 0.9))
+    assert len(first) == len(second) == len(HEAD)
+    # differences 1, 2, 3: deviation 1, so d_z is 2, times 1 / sqrt(pi)
+    assert first[3:6] == ["+2.00 ± 2.48 (3)", "+1.00 to +3.00", "+1.13"]
+    assert second[3:] == ["+81.00 (1)", "", "", "", "", "one seed: nothing can be concluded"]
+    assert [HEAD[i] for i in LEFT] == ["minus", ""]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +98,7 @@ def test_as_text() -> None:
     assert "| a\\_b |  | 85.00 ± 63.53 (2) |" in shown
     assert "| c\\|d |  | 72.50 ± 31.77 (2) |" in shown
     assert "- 90 % removed: a\\_b has the highest mean; not told apart from c\\|d" in shown
+    assert "- 90 % removed: a\\_b 85.00 ± 63.53 % (2 seeds); +12.50 ± 95.30 points over c\\|d, not told apart" in shown
     shown = latex(rows)
     assert "\\begin{tabular}{lrr}" in shown
     assert "method & dense & 90 \\% removed \\\\" in shown
