@@ -196,6 +196,10 @@ class Plan:
                 {
                     "trial": planned.id,
                     "key": planned.chain.key,
+                    "model": model_label(planned.trial.model),
+                    "label": planned.trial.arm.label,
+                    "sparsity": float(planned.trial.sparsity),
+                    "seed": planned.trial.seed,
                     "epochs": float(planned.epochs),
                     "at_most": planned.chain.bounded,
                     "stages": len(planned.chain.requests),

@@ -1,0 +1,73 @@
+"""A sweep as the report reads it from its folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.engine.files import read_sealed
+from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.results import planned_results
+from orchestrator.report import sanity, search
+from orchestrator.report.cells import Result
+from orchestrator.report.search import Searched
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as the report reads it."""
+
+    name: str
+    spec: str
+    """Its YAML."""
+    results: list[Result] = field(repr=False)
+    missing: list[str]
+    """Planned trials without a result."""
+    searched: Searched | None = field(default=None, repr=False)
+    """What its search of ratios found."""
+    planned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    """Of each missing trial what the plan says of it: model, label, sparsity, seed."""
+    running: str | None = None
+    """Which process drives the sweep meanwhile; None for none but this one, which is at its end then."""
+    path: Path = Path()
+    """Its folder."""
+
+    @property
+    def margin(self) -> float:
+        """Of the sanity checks, in percentage points."""
+        return sanity.margin_of(self.spec)
+
+
+def read(folder: SweepFolder) -> Sweep:
+    """What lies in a sweep's folder. Raises FolderError where no sweep does."""
+    rows = planned_results(folder)
+    spec = folder.path / "spec.yaml"
+    missing = [trial for trial, result in rows if result is None]
+    plan = {row["trial"]: row for row in read_sealed(folder.path / "plan.json")["planned"]} if missing else {}
+    return Sweep(
+        folder.name,
+        spec.read_text(encoding="utf-8") if spec.exists() else "",
+        [result for _, result in rows if result is not None],
+        missing,
+        search.read(folder),
+        {trial: _identity(trial, plan.get(trial, {})) for trial in missing},
+        folder.driven_by_another(),
+        folder.path,
+    )
+
+
+def _identity(trial: str, planned: Mapping[str, Any]) -> dict[str, Any]:
+    """What a trial without a result is. An older plan, and a search's decisions, say it by the trial's id alone:
+    NETWORK_METHOD_sSPARSITY_seedSEED."""
+    if "label" in planned:
+        return {key: planned[key] for key in ("model", "label", "sparsity", "seed")}
+    found = re.fullmatch(r"(?P<label>.*?)(?:_s(?P<percent>[\d.]+))?(?:_seed(?P<seed>\d+))?", trial)
+    assert found is not None  # all of it is optional
+    percent, seed = found["percent"], found["seed"]
+    return {
+        "model": "", "label": found["label"], "sparsity": float(percent) / 100 if percent else 0.0,
+        "seed": int(seed) if seed else None,
+    }  # fmt: skip
