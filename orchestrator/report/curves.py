@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.report import html
 from orchestrator.report.cells import Result
+from orchestrator.report.figures import short
 from orchestrator.report.place import Place
 from orchestrator.report.trials import percent
 
@@ -40,12 +41,10 @@ def curves(results: Sequence[Result], place: Place) -> Iterator[str]:
 
 def _trial(result: Result, metrics: Sequence[str], place: Place) -> dict[str, Any]:
     rows = result["history"]
-    removed = percent(result["sparsity"])
     return {
         "trial": result["trial"], "anchor": place.anchor(result["trial"]), "network": result["model"],
-        "method": result["label"], "sparsity": removed, "seed": result["seed"],
-        "arm": f"{result['label']} {removed}" if result["sparsity"] else result["label"],
-        "epochs": [row.get("epoch", i + 1) for i, row in enumerate(rows)],
+        "method": result["label"], "short": short(result["label"]), "sparsity": percent(result["sparsity"]),
+        "seed": result["seed"], "epochs": [row.get("epoch", i + 1) for i, row in enumerate(rows)],
         "values": [_column(rows, name) for name in metrics],
     }  # fmt: skip
 

@@ -17,6 +17,10 @@ from orchestrator.report.values import values
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("theme.js", "tables.js", "plots.js", "curves.js")
+SHORT = 18
+"""Characters of a column's head that is not wrapped, less one."""
+LONG = 45
+"""Characters of a cell that is wrapped."""
 TALL = 25
 """Rows of a table that scrolls within a window of its own, its head in sight."""
 
@@ -102,8 +106,7 @@ def heading(title: str, level: int = 2, prefix: str = "") -> str:
 
 def link(shown: object, address: str, kind: str = "") -> Markup:
     """A link. The address is one already, of plain ASCII."""
-    classed = f' class="{kind}"' if kind else ""
-    return Markup(f'<a{classed} href="{escape(address)}">{escape(str(shown))}</a>')
+    return Markup(f'<a{_classes(kind)} href="{escape(address)}">{escape(str(shown))}</a>')
 
 
 def joined(between: str, pieces: Iterable[str]) -> Markup:
@@ -118,7 +121,7 @@ def _cell(value: str) -> str:
 def table(
     head: Sequence[str],
     rows: Iterable[Sequence[str]],
-    caption: str = "",
+    caption: str,
     left: Sequence[int] = (),
     anchors: Sequence[str] = (),
     choose: dict[int, str] = {},  # noqa: B006
@@ -126,30 +129,45 @@ def table(
     """A table of texts and links, in a region that scrolls; the first column and the columns `left` hold words.
     `anchors` are the ids of its rows. `choose`: columns by whose values a reader may filter, "alike" for those in which
     a mean's trials agree."""
-    kind = dict.fromkeys(left, ' class="text"')
     asked = {i: f' data-choose="{value}"' for i, value in choose.items()}
     heads = "".join(
-        f'<th scope="col"{kind.get(i, "")}{asked.get(i, "")}>{escape(name)}</th>' for i, name in enumerate(head)
+        f'<th scope="col"{_classes("text" if i in left else "", "short" if len(name) < SHORT else "")}'
+        f"{asked.get(i, '')}>{escape(name)}</th>"
+        for i, name in enumerate(head)
     )
     lines = []
     for place, (first, *others) in enumerate(rows):
         anchor = f' id="{escape(anchors[place])}"' if anchors else ""
-        cells = "".join(f"<td{kind.get(i, '')}>{_cell(cell)}</td>" for i, cell in enumerate(others, 1))
-        lines.append(f'<tr{anchor}><th scope="row">{_cell(first)}</th>{cells}</tr>')
-    named = f"<caption>{escape(caption)}</caption>" if caption else ""
+        cells = "".join(
+            f"<td{_classes('text', _long(cell)) if i in left else ''}>{_cell(cell)}</td>"
+            for i, cell in enumerate(others, 1)
+        )
+        lines.append(f'<tr{anchor}><th scope="row"{_classes(_long(first))}>{_cell(first)}</th>{cells}</tr>')
     return (
         f'<div class="wide{" tall" if len(lines) > TALL else ""}" role="region" tabindex="0" '
-        f'aria-label="{escape(caption or "table")}"><table>{named}'
+        f'aria-label="{escape(caption)}"><table><caption><span>{escape(caption)}</span></caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
+
+
+def _classes(*names: str) -> str:
+    given = " ".join(name for name in names if name)
+    return f' class="{given}"' if given else ""
+
+
+def _long(cell: str) -> str:
+    """The class of a cell that is wrapped."""
+    shown = re.sub("<[^>]*>", "", cell) if isinstance(cell, Markup) else cell
+    return "long" if len(shown) > LONG else ""
 
 
 def facts(rows: Iterable[tuple[str, str]], caption: str) -> str:
     """A table of names and what they stand for."""
     lines = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td class="text">{_cell(value)}</td></tr>' for name, value in rows
+        f'<tr><th scope="row"{_classes(_long(name))}>{escape(name)}</th><td class="text">{_cell(value)}</td></tr>'
+        for name, value in rows
     )
-    return f"<table><caption>{escape(caption)}</caption><tbody>{lines}</tbody></table>"
+    return f'<table class="facts"><caption><span>{escape(caption)}</span></caption><tbody>{lines}</tbody></table>'
 
 
 def plot(figure: dict[str, Any], label: str) -> str:

@@ -10,7 +10,7 @@ from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.results import why
 from orchestrator.report import figures, html, plasticity, sanity, search_page
 from orchestrator.report.asked import asked
-from orchestrator.report.cells import Network, is_proposal, networks
+from orchestrator.report.cells import Network, Result, is_proposal, networks
 from orchestrator.report.compared import accuracy_tables, side_by_side, verdicts
 from orchestrator.report.costs import cost_table, latency_table, structure_table
 from orchestrator.report.curves import curves
@@ -25,6 +25,9 @@ AGAINST = (
     ("cost/epochs", "cost: epochs of training to the trained ticket"),
 )
 """What accuracy is plotted against."""
+
+TRACEBACKS = 10
+"""So many different ones the page shows."""
 
 
 def write_report(folders: Sequence[SweepFolder], path: Path | None = None) -> Path:
@@ -116,9 +119,20 @@ def _failures(sweep: Sweep, place: Place) -> Iterator[str]:
     if bad:
         rows = [(place.trial(result["trial"]), result["status"], why(result)) for result in bad]
         yield html.table(("trial", "status", "why"), rows, "Trials without a ticket", left=(1, 2))
+        yield from _tracebacks(bad)
     if dropped:
         yield f'<p class="note">The search stopped {len(dropped)} trials early, at a cheap rung: they did not fail.</p>'
     if collapsed:
         emptied = [(place.trial(result["trial"]), ", ".join(result["collapsed"])) for result in collapsed]
         head = ("trial", "layers that keep no weight")
         yield html.table(head, emptied, "Tickets with an emptied layer", left=(1,))
+
+
+def _tracebacks(bad: Sequence[Result]) -> Iterator[str]:
+    """Each traceback once, with the first trial that has it: what fails at all fails often in the same way."""
+    first: dict[str, str] = {}
+    for result in bad:
+        if result["error"] and result["error"]["traceback"]:
+            first.setdefault(result["error"]["traceback"], result["trial"])
+    for traceback, trial in list(first.items())[:TRACEBACKS]:
+        yield html.folded(f"The traceback of {trial}", traceback)

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from orchestrator.report.cells import Result, said
-from orchestrator.report.figures import COLOURS, MARKERS, Figure
+from orchestrator.report.figures import COLOURS, LEGEND, Figure, marker
 from orchestrator.report.statistics import Estimate, estimate
 
 METHOD = "plasticity"
@@ -86,7 +86,7 @@ def figure(found: Iterable[Point]) -> Figure:
             "name": escape(f"{model}: {100 * sparsity:.4g} % removed, {way}"), "mode": "lines+markers",
             "x": [point.when for point in own], "y": [point.plasticity.mean for point in own],
             "error_y": {"type": "data", "array": [point.plasticity.half_width or 0.0 for point in own]},
-            "marker": {"symbol": MARKERS[i % len(MARKERS)], "color": COLOURS[i % len(COLOURS)], "size": 9},
+            "marker": marker(i),
             "line": {"color": COLOURS[i % len(COLOURS)]},
         }
         for i, ((model, sparsity, way), own) in enumerate(lines.items())
@@ -96,6 +96,6 @@ def figure(found: Iterable[Point]) -> Figure:
         "layout": {
             "xaxis": {"title": {"text": "epoch of pruning"}}, "height": 420,
             "yaxis": {"title": {"text": "plasticity: accuracy after minus before, points"}},
-            "margin": {"l": 60, "r": 20, "t": 20, "b": 60}, "legend": {"orientation": "h", "y": -0.25},
+            "margin": {"l": 60, "r": 20, "t": 20, "b": 60}, "legend": LEGEND,
         },
     }  # fmt: skip

@@ -1,24 +1,29 @@
 // Training curves: unpacked and drawn once the reader opens them.
 const MOST = 60; // lines that a plot still tells apart, and draws at once
 const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8A8A00", "#777777"];
-const DASHES = ["solid", "dash", "dot", "dashdot"];
+const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
 
 function plain(text) { return text.replace(/&/g, "&amp;").replace(/</g, "&lt;"); } // plotly takes tags for tags
 
+// A colour a method and a dash a sparsity; the legend says each once, not all pairs of them.
 function figureOf(trials, metric, name) {
-  const arms = [...new Set(trials.map(trial => trial.arm))];
-  const data = trials.map(trial => {
-    const arm = arms.indexOf(trial.arm);
-    return {
-      name: plain(trial.arm), legendgroup: trial.arm, x: trial.epochs, y: trial.values[metric], mode: "lines",
-      showlegend: trials.find(each => each.arm === trial.arm) === trial,
-      line: {color: COLOURS[arm % COLOURS.length], dash: DASHES[Math.floor(arm / COLOURS.length) % DASHES.length]},
-      hovertemplate: `%{y:.4g} after epoch %{x}, seed ${trial.seed}`,
-    };
-  });
+  const methods = [...new Set(trials.map(trial => trial.method))];
+  const sparsities = [...new Set(trials.map(trial => trial.sparsity))].filter(each => each !== "0 %");
+  const dash = trial => DASHES[Math.max(0, sparsities.indexOf(trial.sparsity)) % DASHES.length];
+  const data = trials.map(trial => ({
+    name: plain(trial.short), legendgroup: trial.method, x: trial.epochs, y: trial.values[metric], mode: "lines",
+    showlegend: trials.find(each => each.method === trial.method) === trial,
+    line: {color: COLOURS[methods.indexOf(trial.method) % COLOURS.length], dash: dash(trial)},
+    hovertemplate: `%{y:.4g} after epoch %{x}, ${trial.sparsity}, seed ${trial.seed}`,
+  }));
+  if (sparsities.length > 1) {
+    data.push(...sparsities.map(sparsity => ({
+      name: `${sparsity} removed`, x: [null], y: [null], mode: "lines", line: {color: "#888888", dash: dash({sparsity})},
+    })));
+  }
   return {data, layout: {
     xaxis: {title: {text: "epochs trained"}}, yaxis: {title: {text: plain(name)}}, height: 460,
-    margin: {l: 60, r: 20, t: 20, b: 60}, legend: {orientation: "h", y: -0.2, yanchor: "top"},
+    margin: {l: 60, r: 20, t: 20, b: 60}, legend: {orientation: "h", yref: "container", y: 0, yanchor: "bottom"},
   }};
 }
 

@@ -1,7 +1,8 @@
 // Tables that sort and filter. Without scripts they are tables all the same.
 const FEW = 8; // rows that need no filter
+const AT_ONCE = 200; // rows shown until more are asked for: a browser takes half a second to lay 1,000 out anew
 const words = new Intl.Collator("en", {numeric: true});
-const shownOnly = new Map(); // table -> what filters it: {text, chosen, apply}
+const filters = new Map(); // table -> its filter
 
 function said(cell) { return cell.textContent.trim(); }
 
@@ -22,6 +23,7 @@ function sortBy(table, place, direction) {
   });
   body.remove();
   body.append(...keyed.map(each => each.row));
+  filters.get(table)?.apply(body);
   table.append(body);
   for (const cell of table.tHead.rows[0].cells) cell.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", direction > 0 ? "ascending" : "descending");
@@ -68,34 +70,37 @@ function offerFilter(table) {
   });
   const reset = Object.assign(document.createElement("button"), {type: "button", textContent: "Show all"});
   controls.append(reset, count);
-  const texts = rows.map(row => row.textContent.toLowerCase());
-  const apply = () => {
+  const texts = new Map(rows.map(row => [row, row.textContent.toLowerCase()]));
+  let limit = AT_ONCE;
+  const apply = (body = table.tBodies[0]) => {
     const wanted = input.value.trim().toLowerCase();
     const fixed = [...chosen].filter(([, select]) => select.value);
     let left = 0;
-    rows.forEach((row, i) => {
-      row.hidden = !texts[i].includes(wanted)
-        || fixed.some(([place, select]) => `=${said(row.cells[place])}` !== select.value);
-      left += !row.hidden;
-    });
-    count.textContent = `${left.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows`;
+    for (const row of body.rows) {
+      const fits = texts.get(row).includes(wanted)
+        && fixed.every(([place, select]) => `=${said(row.cells[place])}` === select.value);
+      left += fits;
+      row.hidden = !fits || left > limit;
+    }
+    const number = value => value.toLocaleString("en");
+    count.textContent = `${number(left)} of ${number(rows.length)} rows${left > limit ? `, the first ${limit} shown` : ""}`;
   };
   const clear = () => {
     input.value = "";
     for (const select of chosen.values()) select.value = "";
     for (const row of rows) row.classList.remove("marked");
-    apply();
   };
-  controls.addEventListener("input", apply);
-  reset.addEventListener("click", clear);
+  const all = () => { clear(); limit = Infinity; apply(); };
+  controls.addEventListener("input", () => apply());
+  reset.addEventListener("click", all);
   table.closest(".wide").before(controls);
-  shownOnly.set(table, {chosen, apply, clear});
+  filters.set(table, {chosen, apply, clear, all});
   apply();
 }
 
 // A mean's link leads to the first of its trials: show those of its network, method and sparsity, and mark them.
 function showAlike(row) {
-  const table = row.closest("table"), filter = shownOnly.get(table);
+  const table = row.closest("table"), filter = filters.get(table);
   const alike = [...table.tHead.rows[0].cells].flatMap((head, i) => head.dataset.choose === "alike" ? [i] : []);
   const same = other => alike.every(i => said(other.cells[i]) === said(row.cells[i]));
   filter?.clear();
@@ -106,9 +111,14 @@ function showAlike(row) {
   for (const each of table.tBodies[0].rows) each.classList.toggle("marked", same(each));
 }
 
-function rowOf(link) {
-  const place = document.getElementById(decodeURIComponent(link.hash.slice(1)));
+function rowAt(hash) {
+  const place = document.getElementById(decodeURIComponent(hash.slice(1)));
   return place?.matches("tbody tr") ? place : null;
+}
+
+// Before the browser goes there: it scrolls to no row that is hidden.
+function reveal(row) {
+  if (row?.hidden) filters.get(row.closest("table")).all();
 }
 
 for (const table of document.querySelectorAll("table")) {
@@ -118,11 +128,15 @@ for (const table of document.querySelectorAll("table")) {
 }
 document.addEventListener("click", event => {
   const link = event.target.closest?.('a[href^="#"]');
-  const row = link && rowOf(link);
-  if (!row) return;
-  if (link.classList.contains("alike")) showAlike(row);
-  else if (row.hidden) shownOnly.get(row.closest("table")).clear();
+  const row = link && rowAt(link.hash);
+  if (row && link.classList.contains("alike")) showAlike(row);
+  else reveal(row);
 });
+addEventListener("hashchange", () => {
+  const row = rowAt(location.hash);
+  if (row?.hidden) { reveal(row); row.scrollIntoView(); }
+});
+reveal(rowAt(location.hash));
 // an artifact that MLflow shows from memory has no folder beside it
 if (location.protocol === "blob:" || location.protocol === "about:") {
   for (const link of document.querySelectorAll("a.folder")) link.removeAttribute("href");
