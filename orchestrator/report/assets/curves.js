@@ -9,17 +9,18 @@ function plain(text) { return text.replace(/&/g, "&amp;").replace(/</g, "&lt;");
 function figureOf(trials, metric, name) {
   const methods = [...new Set(trials.map(trial => trial.method))];
   const sparsities = [...new Set(trials.map(trial => trial.sparsity))].filter(each => each !== "0 %");
-  const dash = trial => DASHES[Math.max(0, sparsities.indexOf(trial.sparsity)) % DASHES.length];
+  const colour = method => COLOURS[methods.indexOf(method) % COLOURS.length];
+  const dash = sparsity => DASHES[Math.max(0, sparsities.indexOf(sparsity)) % DASHES.length];
   const data = trials.map(trial => ({
     name: plain(trial.short), legendgroup: trial.method, x: trial.epochs, y: trial.values[metric], mode: "lines",
-    showlegend: trials.find(each => each.method === trial.method) === trial,
-    line: {color: COLOURS[methods.indexOf(trial.method) % COLOURS.length], dash: dash(trial)},
+    line: {color: colour(trial.method), dash: dash(trial.sparsity)}, showlegend: false,
     hovertemplate: `%{y:.4g} after epoch %{x}, ${trial.sparsity}, seed ${trial.seed}`,
   }));
+  const sign = (name, legendgroup, line) => ({name, legendgroup, line, x: [null], y: [null], mode: "lines"});
+  const shortOf = method => trials.find(trial => trial.method === method).short;
+  data.push(...methods.map(method => sign(plain(shortOf(method)), method, {color: colour(method)})));
   if (sparsities.length > 1) {
-    data.push(...sparsities.map(sparsity => ({
-      name: `${sparsity} removed`, x: [null], y: [null], mode: "lines", line: {color: "#888888", dash: dash({sparsity})},
-    })));
+    data.push(...sparsities.map(each => sign(`${each} removed`, `${each} removed`, {color: "#888888", dash: dash(each)})));
   }
   return {data, layout: {
     xaxis: {title: {text: "epochs trained"}}, yaxis: {title: {text: plain(name)}}, height: 460,
@@ -40,7 +41,7 @@ function summaryOf(trials, metric, name) {
     const values = trial.values[metric].filter(value => value !== null);
     const row = body.insertRow(), link = document.createElement("a");
     Object.assign(link, {href: `#${encodeURIComponent(trial.anchor)}`, textContent: trial.trial});
-    const first = Object.assign(document.createElement("th"), {scope: "row"});
+    const first = Object.assign(document.createElement("th"), {scope: "row", className: "long"});
     first.append(link);
     row.append(first);
     const numbers = values.length ? [values.at(-1), Math.min(...values), Math.max(...values)] : ["", "", ""];

@@ -111,14 +111,11 @@ function showAlike(row) {
   for (const each of table.tBodies[0].rows) each.classList.toggle("marked", same(each));
 }
 
-function rowAt(hash) {
-  const place = document.getElementById(decodeURIComponent(hash.slice(1)));
-  return place?.matches("tbody tr") ? place : null;
-}
+function placeAt(hash) { return document.getElementById(decodeURIComponent(hash.slice(1))); }
 
 // Before the browser goes there: it scrolls to no row that is hidden.
-function reveal(row) {
-  if (row?.hidden) filters.get(row.closest("table")).all();
+function reveal(place) {
+  if (place?.hidden) filters.get(place.closest("table")).all();
 }
 
 for (const table of document.querySelectorAll("table")) {
@@ -126,18 +123,27 @@ for (const table of document.querySelectorAll("table")) {
   if (table.tBodies[0].rows.length > 1) offerSorting(table);
   if (table.tBodies[0].rows.length > FEW) offerFilter(table);
 }
+
+// MLflow shows an artifact from memory: such a page has no folder beside it, and may not go to its own fragments.
+const adrift = ["blob:", "about:"].includes(location.protocol);
+if (adrift) for (const link of document.querySelectorAll("a.folder")) link.removeAttribute("href");
+
 document.addEventListener("click", event => {
   const link = event.target.closest?.('a[href^="#"]');
-  const row = link && rowAt(link.hash);
-  if (row && link.classList.contains("alike")) showAlike(row);
-  else reveal(row);
+  const place = link && placeAt(link.hash);
+  if (!place) return;
+  if (link.classList.contains("alike")) showAlike(place);
+  else reveal(place);
+  if (adrift) {
+    event.preventDefault();
+    if (place.matches("tr")) place.classList.add("marked");
+    place.scrollIntoView();
+  }
 });
 addEventListener("hashchange", () => {
-  const row = rowAt(location.hash);
-  if (row?.hidden) { reveal(row); row.scrollIntoView(); }
+  const place = placeAt(location.hash);
+  if (!place?.hidden) return;
+  reveal(place);
+  place.scrollIntoView();
 });
-reveal(rowAt(location.hash));
-// an artifact that MLflow shows from memory has no folder beside it
-if (location.protocol === "blob:" || location.protocol === "about:") {
-  for (const link of document.querySelectorAll("a.folder")) link.removeAttribute("href");
-}
+reveal(placeAt(location.hash));
