@@ -144,7 +144,7 @@ def _trace(label: str, place: int, x: Sequence[float], cells: Sequence[Cell], da
         "error_y": {"type": "data", "array": bars, "thickness": 1.2},
         "marker": marker(place),
         "line": {"color": colour, "dash": dash},
-        "hovertemplate": "%{x:.4g}: %{y:.2f} % (%{customdata})",
+        "hovertemplate": "%{y:.2f} % (%{customdata}) at %{x:.4~g}",
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ def fragment(anchor: str) -> str:
     return quote(anchor, safe="")
 
 
+@cache
 def _plotly() -> str:
     """plotly.js, packed: 2 MB instead of 5."""
     package = importlib.util.find_spec("plotly")  # not imported: that takes seconds

@@ -36,7 +36,7 @@ def markdown(results: Sequence[Result], margin: float = sanity.MARGIN, searched:
         said = [f"- {_plain(text)}" for text in search_verdicts.sentences(searched)]
         parts.append("\n".join([f"### {_plain(searched.network.model)}: search of ratios", "", *lines, *said]))
     if checks := sanity.table(sanity.checked(results, margin)):
-        head = sanity.HEAD
+        head = list(sanity.HEAD)
         lines = [_line(head), _line(["---"] * len(head)), *(_line([_plain(cell) for cell in row]) for row in checks)]
         parts.append("\n".join(["### sanity checks", "", *lines, "", f"{_plain(sanity.caption(margin))}."]))
     return "\n\n".join(parts) + "\n"

@@ -36,7 +36,7 @@ def _points(trace: dict[str, Any]) -> Iterator[list[str]]:
 
 def _grid(trace: dict[str, Any]) -> Table:
     rows = [[unescape(name), *map(said, row)] for name, row in zip(trace["y"], trace["z"], strict=True)]
-    return ["", *map(unescape, trace["x"])], rows, ()
+    return ["drawn as", *map(unescape, trace["x"])], rows, ()
 
 
 def _columns(trace: dict[str, Any]) -> Table:

@@ -56,7 +56,6 @@ def all_trials(page: Any) -> Any:
 def test_it_stands_without_a_network_and_in_nobodys_way(browser: Any, page_file: Path, width: int, scheme: str) -> None:
     with opened(browser, page_file, width, scheme) as page:
         shot(page, f"report-{scheme}-{width}")
-        assert barriers(page) == []
         for summary in page.locator("summary").all():
             if summary.is_visible():
                 summary.click()
@@ -181,7 +180,6 @@ def test_the_theme_is_switched_and_the_plots_follow(browser: Any, page_file: Pat
         page.get_by_role("button", name="Switch to dark theme").click()
         page.wait_for_function(f"{ink} !== '{light[1]}'")
         assert page.evaluate(ground) != light[0]
-        assert barriers(page) == []
         shot(page, "report-switched-to-dark")
         page.get_by_role("button", name="Switch to light theme").click()
         page.wait_for_function(f"{ink} === '{light[1]}'")
