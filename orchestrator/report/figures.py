@@ -20,8 +20,9 @@ LEGEND = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}
 ACCURACY = "test accuracy, %"
 
 
-def against_sparsity(network: Network) -> Figure:
-    """Accuracy of each method over the sparsities; the dense network as a line across."""
+def against_sparsity(network: Network) -> Figure | None:
+    """Accuracy of each method over the sparsities; the dense network as a line across. None before any trial has an
+    accuracy."""
     sparsities = [sparsity for sparsity in network.sparsities if sparsity > 0]
     # by density on a logarithmic axis: 90, 95 and 98 % removed are as far apart as what is kept
     traces = []
@@ -32,6 +33,8 @@ def against_sparsity(network: Network) -> Figure:
             traces.append(_trace(label, i, [100 * (1 - s) for s, _ in points], [c for _, c in points], dash="dash"))
         elif points:
             traces.append(_trace(label, i, [100 * (1 - s) for s, _ in points], [c for _, c in points]))
+    if not traces:
+        return None
     ticks = [100 * (1 - s) for s in sparsities]
     axis = {
         "title": {"text": "weights kept, %"}, "type": "log", "autorange": "reversed",

@@ -71,10 +71,11 @@ def _sweep(sweep: Sweep, place: Place) -> Iterator[str]:
 
 def _against(found: Sequence[Network], place: Place) -> Iterator[str]:
     """Accuracy against all that it may cost."""
-    if found:
+    over = [(network, figure) for network in found if (figure := figures.against_sparsity(network))]
+    if over:
         yield place.section("Accuracy against sparsity")
-    for network in found:
-        yield html.plot(figures.against_sparsity(network), f"accuracy of {network.model} against the weights kept")
+    for network, figure in over:
+        yield html.plot(figure, f"accuracy of {network.model} against the weights kept")
     for metric, title in AGAINST:
         if figure := figures.against_metric(found, metric, title, front=True):
             yield place.section(f"Accuracy against {title}")
