@@ -9,9 +9,10 @@ from typing import Any
 
 from orchestrator.engine.results import BAD
 from orchestrator.report import html
-from orchestrator.report.cells import removed
+from orchestrator.report.cells import is_proposal, removed
 from orchestrator.report.place import Place
 from orchestrator.report.sweeps import Sweep
+from orchestrator.report.trials import percent
 
 Arm = tuple[str, str, float]
 """Network, method's label, sparsity."""
@@ -30,7 +31,7 @@ def asked(sweep: Sweep, place: Place) -> Iterator[str]:
         last = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(max(result["ended"] for result in sweep.results)))
         yield f'<p class="note">The last of them ended on {last}.</p>'
         yield html.facts(
-            [(name, ", ".join(map(str, sorted(found)))) for name, found in _facts(sweep).items()],
+            [(name, ", ".join(map(str, sorted(found)))) for name, found in _facts(sweep).items() if found],
             "what the trials have in common, or all values where they differ",
         )
     yield html.folded("The spec: `jackpot run` of it gives these results again", sweep.spec)
@@ -40,6 +41,8 @@ def _facts(sweep: Sweep) -> dict[str, set[Any]]:
     results = sweep.results
     return {
         "networks": {result["model"] for result in results},
+        "methods": {result["label"] for result in results if not is_proposal(result)},
+        "sparsities": {percent(result["sparsity"]) for result in results if result["sparsity"]},
         "data": {result["data"] for result in results},
         "seeds": {result["seed"] for result in results},
         "hosts": {f"{result['host']['hostname']} ({result['host']['device']})" for result in results},

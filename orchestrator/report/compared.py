@@ -49,6 +49,8 @@ def side_by_side(sweeps: Sequence[Sweep], places: Sequence[Place]) -> Iterator[s
             continue
         sparsities = sorted({sparsity for _, _, network in own for sparsity in network.sparsities})
         rows = [[row[0], sweep.name, *row[1:]] for sweep, at, network in own for row in _rows(network, at, sparsities)]
+        labels = list(dict.fromkeys(row[0] for row in rows))
+        rows.sort(key=lambda row: labels.index(row[0]))
         head = ["method", "sweep", *map(removed, sparsities)]
         tables.append(html.table(head, rows, f"{model}, the sweeps side by side: {CAPTION}", left=(1,)))
     if tables:

@@ -33,7 +33,7 @@ def curves(results: Sequence[Result], place: Place) -> Iterator[str]:
         "that diverged shows what it did until then.</p>"
         f'<details class="curves"><summary>Draw the curves of {len(trained)} trials</summary>'
         '<div class="controls"></div><div class="plot" role="img" aria-label="training curves"><div></div></div>'
-        '<details><summary>The values of these curves</summary><div class="wide values" role="region" tabindex="0" '
+        '<details><summary>The values of these curves</summary><div class="wide values" role="group" tabindex="0" '
         'aria-label="values of the training curves"></div></details>'
         f'<script type="application/octet-stream">{data}</script></details>'
     )

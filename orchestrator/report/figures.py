@@ -85,7 +85,7 @@ def _costs_axis(values: Sequence[float]) -> dict[str, Any]:
     """A logarithmic axis with ticks at 1, 2 and 5 times the powers of ten, where the values lie that far apart."""
     lowest, highest = min(values), max(values)
     if lowest <= 0 or highest < 3 * lowest:
-        return {"type": "linear"}
+        return {"type": "linear", "rangemode": "tozero"}
     powers = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
     ticks = [step * 10.0**power for power in powers for step in (1, 2, 5)]
     return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:,.10g}" for tick in ticks]}

@@ -128,9 +128,9 @@ def table(
     anchors: Sequence[str] = (),
     choose: dict[int, str] = {},  # noqa: B006
 ) -> str:
-    """A table of texts and links, in a region that scrolls; the first column and the columns `left` hold words.
-    `anchors` are the ids of its rows. `choose`: columns by whose values a reader may filter, "alike" for those in which
-    a mean's trials agree."""
+    """A table of texts and links that scrolls by itself; the first column and the columns `left` hold words. `anchors`
+    are the ids of its rows. `choose`: columns by whose values a reader may filter, "alike" for those in which a mean's
+    trials agree."""
     asked = {i: f' data-choose="{value}"' for i, value in choose.items()}
     heads = "".join(
         f'<th scope="col"{_classes("text" if i in left else "", "short" if len(name) < SHORT else "")}'
@@ -146,7 +146,7 @@ def table(
         )
         lines.append(f'<tr{anchor}><th scope="row"{_classes(_long(first))}>{_cell(first)}</th>{cells}</tr>')
     return (
-        f'<div class="wide{" tall" if len(lines) > TALL else ""}" role="region" tabindex="0" '
+        f'<div class="wide{" tall" if len(lines) > TALL else ""}" role="group" tabindex="0" '
         f'aria-label="{escape(caption)}"><table><caption><span>{escape(caption)}</span></caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )

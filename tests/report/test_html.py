@@ -13,7 +13,7 @@ NAME = 'a "b" <i>&amp;</i>/ß' + "x" * 300
 def test_a_table_escapes_texts_and_keeps_links() -> None:
     made = html.table(("method", "n"), [(NAME, html.link("<3>", "#a%22b", "alike"))], NAME)
     assert "<i>" not in made
-    assert made.count("a &quot;b&quot; &lt;i&gt;&amp;amp;&lt;/i&gt;/ß") == 3, "the row, the caption, the region's label"
+    assert made.count("a &quot;b&quot; &lt;i&gt;&amp;amp;&lt;/i&gt;/ß") == 3, "the row, the caption, the place's label"
     assert '<a class="alike" href="#a%22b">&lt;3&gt;</a>' in made
     assert '<th scope="row" class="long">' in made, "a name of 300 characters is wrapped"
     assert '<th scope="col" class="short">method</th>' in made
