@@ -104,8 +104,12 @@ def _plasticity(sweep: Sweep, place: Place) -> Iterator[str]:
     if found := plasticity.points(sweep.results):
         yield place.section("Pruning plasticity")
         yield html.plot(plasticity.figure(found), "plasticity against the time of pruning")
+        lines = [
+            [*line[:5], *(place.alike(number, point.results) for number in line[5:])]
+            for line, point in zip(plasticity.table(found), found, strict=True)
+        ]
         yield html.table(
-            plasticity.HEAD, plasticity.table(found),
+            plasticity.HEAD, lines,
             "accuracy on the test images just before pruning, and after training on at that moment's learning rate",
             left=plasticity.LEFT,
         )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.engine.files import write_text
 from orchestrator.report import html, search_figures, search_verdicts, verdicts
+from orchestrator.report.cells import removed
 from orchestrator.report.figures import Figure
 from orchestrator.report.place import Place
 from orchestrator.report.search import FOLDER, Searched, shown, title
@@ -50,7 +51,7 @@ def section(searched: Searched, place: Place) -> Iterator[str]:
     yield html.listed(f"{sentence}." for sentence in search_verdicts.sentences(searched))
     yield f'<p class="note">{html.text(BIASED)}</p>'
     head = search_verdicts.head(searched)
-    if rows := search_verdicts.rows(searched):
+    if rows := [_linked(searched, row, place) for row in search_verdicts.rows(searched)]:
         yield html.table(head, rows, search_verdicts.CAPTION, left=search_verdicts.LEFT)
     if searched.pairs:
         pairs = [[*verdicts.row(pair)[:-1], search_verdicts.told(pair)] for pair in searched.pairs]
@@ -67,6 +68,17 @@ def section(searched: Searched, place: Place) -> Iterator[str]:
         yield '<p class="note">Too few trials to tell which coordinates mattered.</p>'
     yield from _rungs(searched.summary["fidelity"], place)
     yield from _proposals(searched, place)
+
+
+def _linked(searched: Searched, row: list[str], place: Place) -> list[str]:
+    """A row of the verdicts, its method linked to the trials that the row is about."""
+    own = [
+        result
+        for (label, sparsity), cell in searched.network.cells.items()
+        if (label, removed(sparsity)) == (row[0], row[search_verdicts.SPARSITY])
+        for result in cell.results
+    ]
+    return [place.alike(row[0], own), *row[1:]]
 
 
 def facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,27 +47,29 @@ def read(folder: SweepFolder) -> Sweep:
     spec = folder.path / "spec.yaml"
     missing = [trial for trial, result in rows if result is None]
     plan = {row["trial"]: row for row in read_sealed(folder.path / "plan.json")["planned"]} if missing else {}
+    models = {result["model"] for _, result in rows if result is not None}
     return Sweep(
         folder.name,
         spec.read_text(encoding="utf-8") if spec.exists() else "",
         [result for _, result in rows if result is not None],
         missing,
         search.read(folder),
-        {trial: _identity(trial, plan.get(trial, {})) for trial in missing},
+        {trial: _identity(trial, plan.get(trial, {}), models) for trial in missing},
         folder.driven_by_another(),
         folder.path,
     )
 
 
-def _identity(trial: str, planned: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(trial: str, planned: Mapping[str, Any], models: Collection[str]) -> dict[str, Any]:
     """What a trial without a result is. An older plan, and a search's decisions, say it by the trial's id alone:
     NETWORK_METHOD_sSPARSITY_seedSEED."""
     if "label" in planned:
         return {key: planned[key] for key in ("model", "label", "sparsity", "seed")}
-    found = re.fullmatch(r"(?P<label>.*?)(?:_s(?P<percent>[\d.]+))?(?:_seed(?P<seed>\d+))?", trial)
+    model = next((model for model in sorted(models, key=len, reverse=True) if trial.startswith(f"{model}_")), "")
+    found = re.fullmatch(r"_?(?P<label>.*?)(?:_s(?P<percent>[\d.]+))?(?:_seed(?P<seed>\d+))?", trial[len(model) :])
     assert found is not None  # all of it is optional
     percent, seed = found["percent"], found["seed"]
     return {
-        "model": "", "label": found["label"], "sparsity": float(percent) / 100 if percent else 0.0,
+        "model": model, "label": found["label"], "sparsity": float(percent) / 100 if percent else 0.0,
         "seed": int(seed) if seed else None,
     }  # fmt: skip

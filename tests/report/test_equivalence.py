@@ -153,3 +153,4 @@ def test_a_page_shows_checks_plasticity_and_what_structure_reached() -> None:
     assert "30 % of latency" in page
     assert "62.5 % (batch 1)" in page
     assert "50.0 %" in page
+    assert '<a class="alike" href="#trial-net_plasticity_s0.5_seed0">10.00 (1)</a>' in page, "linked to its trials"

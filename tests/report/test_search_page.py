@@ -70,6 +70,14 @@ def test_the_page_says_what_was_searched_and_what_came_out(both: SweepFolder) ->
     assert "net_hybrid-search4_s95_seed0 diverged" in shown
 
 
+def test_what_was_searched_leads_to_its_trials(both: SweepFolder) -> None:
+    text = write_report([both]).read_text()
+    assert '<a class="alike" href="#trial-net_hybrid-searched1_s0.95_seed100">hybrid-searched1</a>' in text
+    assert '<a href="#trial-net_hybrid-search3_s95_seed0">3</a>' in text, "a proposal to its trial"
+    own = (both.path / "search" / "search.html").read_text()
+    assert '<a href="../report.html#trial-net_hybrid-search3_s95_seed0">3</a>' in own, "on the page that has its row"
+
+
 def test_the_search_has_a_page_of_its_own(both: SweepFolder) -> None:
     write_report([both])
     shown = words(both.path / "search" / "search.html")
