@@ -75,8 +75,9 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
 
     from orchestrator.api import folder_for, run
     from orchestrator.engine.results import BAD, why
-    from orchestrator.report.page import FILE, read
+    from orchestrator.report.page import FILE
     from orchestrator.report.search_verdicts import brief
+    from orchestrator.report.sweeps import read
     from orchestrator.report.table import accuracy_tables, sanity_table, search_tables
     from orchestrator.spec.models import Spec
     from orchestrator.sweep.outcome import resume_hint

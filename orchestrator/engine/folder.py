@@ -156,7 +156,7 @@ class SweepFolder:
                     f"it with `jackpot stop {self.path}`"
                 )
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.write(_this_process())
             file.flush()
             self.stop_file.unlink(missing_ok=True)
             yield
@@ -172,6 +172,11 @@ class SweepFolder:
         except FileNotFoundError:
             pass
         return None
+
+    def driven_by_another(self) -> str | None:
+        """Who drives the sweep now, unless it is this process; or None."""
+        driver = self.driver()
+        return None if driver == _this_process() else driver
 
     # Stopping: a file that the driver and every worker look for
 
@@ -200,6 +205,10 @@ def parse_events(lines: bytes) -> list[dict[str, Any]]:
         if isinstance(event, dict) and "time" in event:
             found.append(event)
     return found
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def _lock(file: IO[str]) -> bool:

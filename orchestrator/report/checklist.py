@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from orchestrator.report import checklist_conduct, checklist_design, html
 from orchestrator.report.cells import Result
 from orchestrator.report.checklist_facts import Facts, Item
+from orchestrator.report.place import Place
 from orchestrator.report.verdicts import METRIC
 
 HEAD = ("demand", "met", "what was found", "what to add to the spec")
@@ -40,9 +41,9 @@ def summary(items: Sequence[Item]) -> str:
     return f"{counts['pass']} of {applicable} demands that apply are met, {counts['fail']} not{unknown}"
 
 
-def section(items: Sequence[Item]) -> Iterator[str]:
+def section(items: Sequence[Item], place: Place) -> Iterator[str]:
     """The checklist as pieces of the page; nothing where there is none."""
     if items:
-        yield "<h3>Checklist of an honest evaluation</h3>"
+        yield place.section("Checklist of an honest evaluation")
         yield f"<p>{html.text(summary(items))}.</p>"
         yield html.table(HEAD, table(items), CAPTION, left=LEFT)

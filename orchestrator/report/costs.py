@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from orchestrator.report import html
-from orchestrator.report.cells import Cell, Network, Result, accuracy, removed
+from orchestrator.report.cells import Cell, Network, Result, removed
+from orchestrator.report.place import Place
 
 COLUMNS = (
     ("cost/epochs", "epochs to the trained ticket", "{:.4g}"),
@@ -21,21 +22,21 @@ COLUMNS = (
 CONDITIONS = ("device", "threads", "dtype", "memory_format", "runtime")
 
 
-def cost_table(found: Sequence[Network]) -> Iterator[str]:
+def cost_table(found: Sequence[Network], place: Place) -> Iterator[str]:
     """A row a network, method and sparsity: means over seeds of what was counted and measured."""
     rows = [
         [
-            *(network.model, label, removed(sparsity), _training(network, network.at(label, sparsity))),
-            *(_mean(network.at(label, sparsity), *column) for column in COLUMNS),
+            *(network.model, label, removed(sparsity)),
+            *(place.alike(said, cell.results) for said in [_training(network, cell), *_means(cell)]),
         ]
         for network in found
         for label in network.labels
         for sparsity in network.sparsities
-        if network.at(label, sparsity).done
+        if (cell := network.at(label, sparsity)).done
     ]
     if rows:
-        yield "<h3>What it costs and saves</h3>"
-        head = ["network", "method", "", "FLOPs of training, x dense", *(name for _, name, _ in COLUMNS)]
+        yield place.section("What it costs and saves")
+        head = ["network", "method", "removed", "FLOPs of training, x dense", *(name for _, name, _ in COLUMNS)]
         yield html.table(head, rows, "means over seeds; MACs and FLOPs with removed weights free", left=(1,))
 
 
@@ -48,12 +49,12 @@ def _training(network: Network, cell: Cell) -> str:
     return f"{found.mean / dense.mean:.3g}" if dense and dense.mean else f"{found.mean:.3g} FLOPs"
 
 
-def _mean(cell: Cell, metric: str, _: str, shape: str) -> str:
-    found = cell.estimate(metric)
-    return "" if found is None else shape.format(found.mean)
+def _means(cell: Cell) -> list[str]:
+    found = [(cell.estimate(metric), shape) for metric, _, shape in COLUMNS]
+    return ["" if each is None else shape.format(each.mean) for each, shape in found]
 
 
-def structure_table(results: Sequence[Result]) -> Iterator[str]:
+def structure_table(results: Sequence[Result], place: Place) -> Iterator[str]:
     """A row an arm that removes filters or layers, and its target: what was asked for and what was reached."""
     cells: dict[tuple[str, str, float], list[Result]] = {}
     for result in results:
@@ -69,11 +70,11 @@ def structure_table(results: Sequence[Result]) -> Iterator[str]:
             [
                 model, label, f"{100 * fraction:.4g} % of {options['target']}", _percent(cell, "sparsity/global"),
                 "" if macs is None else f"{100 * (1 - 1 / macs.mean):.1f} %",
-                "" if speedup is None else f"{100 / speedup.mean:.1f} % (batch {batch})", accuracy(cell),
+                "" if speedup is None else f"{100 / speedup.mean:.1f} % (batch {batch})", place.accuracy(cell),
             ]
         )  # fmt: skip
     if rows:
-        yield "<h3>What structural pruning reached</h3>"
+        yield place.section("What structural pruning reached")
         head = (
             "network",
             "method",
@@ -91,7 +92,7 @@ def _percent(cell: Cell, metric: str) -> str:
     return "" if found is None else f"{found.mean:.1f} %"
 
 
-def latency_table(results: Sequence[Result]) -> Iterator[str]:
+def latency_table(results: Sequence[Result], place: Place) -> Iterator[str]:
     """A row a structure, device and batch size, with the conditions it was measured under."""
     measured: dict[tuple, tuple[Result, dict[str, Any], int]] = {}
     for result in results:
@@ -101,11 +102,11 @@ def latency_table(results: Sequence[Result]) -> Iterator[str]:
             measured[key] = (first, record, count + 1)
     if not measured:
         return
-    yield "<h3>Measured latency</h3>"
+    yield place.section("Measured latency")
     yield html.table(
         ("network", "structure", "trials", "batch", "ms (quartiles)", "dense ms", "speed-up (95 %)", "control", "MB",
          "verdict", "device"),
-        [_latency_row(*each) for each in measured.values()],
+        [_latency_row(place, *each) for each in measured.values()],
         "one forward pass, median over rounds in which dense, this and a second dense network (the control) take turns",
         left=(1, 9, 10),
     )  # fmt: skip
@@ -116,10 +117,11 @@ def latency_table(results: Sequence[Result]) -> Iterator[str]:
     )
 
 
-def _latency_row(result: Result, record: dict[str, Any], trials: int) -> list[str]:
+def _latency_row(place: Place, result: Result, record: dict[str, Any], trials: int) -> list[str]:
     where = ", ".join(str(record[name]) for name in CONDITIONS[:1])
     where += f", {record['threads']} threads, {record['dtype']}, {record['memory_format']}, {record['runtime']}"
-    head = [result["model"], record["structure"][:8], str(trials), str(record["batch"])]
+    shown = place.trial(result["trial"], str(trials))
+    head = [result["model"], record["structure"][:8], shown, str(record["batch"])]
     if "error" in record:
         return [*head, "", "", "", "", "", record["error"], where]
     low, high = record["control"]["interval"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape  # plotly takes tags in a label for tags
 from typing import Any
@@ -14,11 +15,14 @@ Figure = dict[str, Any]
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8A8A00", "#777777")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 
+LEGEND = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}
+"""At the foot of the plot, which makes room for it."""
 ACCURACY = "test accuracy, %"
 
 
-def against_sparsity(network: Network) -> Figure:
-    """Accuracy of each method over the sparsities; the dense network as a line across."""
+def against_sparsity(network: Network) -> Figure | None:
+    """Accuracy of each method over the sparsities; the dense network as a line across. None before any trial has an
+    accuracy."""
     sparsities = [sparsity for sparsity in network.sparsities if sparsity > 0]
     # by density on a logarithmic axis: 90, 95 and 98 % removed are as far apart as what is kept
     traces = []
@@ -29,6 +33,8 @@ def against_sparsity(network: Network) -> Figure:
             traces.append(_trace(label, i, [100 * (1 - s) for s, _ in points], [c for _, c in points], dash="dash"))
         elif points:
             traces.append(_trace(label, i, [100 * (1 - s) for s, _ in points], [c for _, c in points]))
+    if not traces:
+        return None
     ticks = [100 * (1 - s) for s in sparsities]
     axis = {
         "title": {"text": "weights kept, %"}, "type": "log", "autorange": "reversed",
@@ -40,7 +46,8 @@ def against_sparsity(network: Network) -> Figure:
 def against_metric(named: Sequence[Network], metric: str, title: str, front: bool) -> Figure | None:
     """Accuracy of each network, method and sparsity over another metric; with the Pareto front of those that no other
     beats in both. None where nothing has the metric."""
-    traces, all_points = [], []
+    traces = []
+    all_points: list[tuple[float, float, str]] = []
     pairs = [(network, label) for network in named for label in network.labels]
     for i, (network, label) in enumerate(pairs):
         points = []
@@ -49,24 +56,39 @@ def against_metric(named: Sequence[Network], metric: str, title: str, front: boo
             x, y = cell.estimate(metric), cell.estimate("accuracy/test", 100)
             if x is not None and y is not None:
                 points.append((x.mean, cell, "dense" if sparsity == 0 else f"{100 * sparsity:.4g} %"))
-                all_points.append((x.mean, y.mean))
+                all_points.append((x.mean, y.mean, points[-1][2]))
         if points:
             name = f"{network.model} {label}" if len(named) > 1 else label
             trace = _trace(name, i, [x for x, _, _ in points], [cell for _, cell, _ in points])
-            traces.append(trace | {"mode": "markers+text", "text": [text for *_, text in points],
-                                   "textposition": "bottom center"})  # fmt: skip
+            told = {"mode": "markers", "text": [text for *_, text in points]}
+            traces.append(trace | told | {"hovertemplate": f"%{{text}}: {trace['hovertemplate']}"})
     if not traces:
         return None
     if front:
-        best = pareto(all_points)
-        traces.append(
-            {
-                "name": "Pareto front", "x": [x for x, _ in best], "y": [y for _, y in best], "mode": "lines",
-                "line": {"shape": "hv", "dash": "dot", "color": "#888888"}, "hoverinfo": "skip",
-            }
-        )  # fmt: skip
-    positive = all(x > 0 for x, _ in all_points)
-    return _figure(traces, {"title": {"text": title}, "type": "log" if positive else "linear"})
+        traces.append(_front(all_points))
+    return _figure(traces, {"title": {"text": title}, **_costs_axis([x for x, *_ in all_points])})
+
+
+def _front(points: Sequence[tuple[float, float, str]]) -> dict[str, Any]:
+    """The Pareto front, its points ringed and named: names at all points would lie over each other."""
+    names = {(x, y): name for x, y, name in points}
+    best = pareto([(x, y) for x, y, _ in points])
+    return {
+        "name": "Pareto front", "x": [x for x, _ in best], "y": [y for _, y in best], "mode": "lines+markers+text",
+        "text": [names[point] for point in best], "textposition": "top center", "hoverinfo": "skip",
+        "line": {"shape": "hv", "dash": "dot", "color": "#888888"},
+        "marker": {"symbol": "circle-open", "size": 17, "color": "#888888", "line": {"width": 2}},
+    }  # fmt: skip
+
+
+def _costs_axis(values: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis with ticks at 1, 2 and 5 times the powers of ten, where the values lie that far apart."""
+    lowest, highest = min(values), max(values)
+    if lowest <= 0 or highest < 3 * lowest:
+        return {"type": "linear", "rangemode": "tozero"}
+    powers = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
+    ticks = [step * 10.0**power for power in powers for step in (1, 2, 5)]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:,.10g}" for tick in ticks]}
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -87,10 +109,10 @@ def layer_profile(network: Network) -> Figure | None:
             done = network.at(label, sparsity).done
             if not done:
                 continue
-            layers = [escape(layer["name"]) for layer in done[0]["layers"]]
+            layers = [escape(short(layer["name"])) for layer in done[0]["layers"]]
             ratios = [[layer["keep_ratio"] for layer in result["layers"]] for result in done]
             rows.append([sum(column) / len(column) for column in zip(*ratios, strict=True)])
-            names.append(escape(f"{label} {100 * sparsity:.4g} %"))
+            names.append(escape(f"{short(label)} {100 * sparsity:.4g} %"))
     if not rows:
         return None
     trace = {
@@ -103,6 +125,17 @@ def layer_profile(network: Network) -> Figure | None:
     return figure
 
 
+def marker(place: int) -> dict[str, Any]:
+    """The marker of the trace at a place among all: 64 are told apart."""
+    symbol = MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
+    return {"symbol": symbol, "color": COLOURS[place % len(COLOURS)], "size": 9}
+
+
+def short(name: str, most: int = 40) -> str:
+    """A name that a plot has room for: of a long one the beginning and the end, where names differ."""
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-most // 2 + 1 :]}"
+
+
 def _trace(label: str, place: int, x: Sequence[float], cells: Sequence[Cell], dash: str = "solid") -> dict[str, Any]:
     found = [cell.estimate("accuracy/test", 100) for cell in cells]
     means = [each.mean if each else None for each in found]
@@ -110,11 +143,11 @@ def _trace(label: str, place: int, x: Sequence[float], cells: Sequence[Cell], da
     colour = COLOURS[place % len(COLOURS)]
     seeds = [f"{each.seeds} seeds" if each else "" for each in found]
     return {
-        "name": escape(label), "x": list(x), "y": means, "mode": "lines+markers", "customdata": seeds,
+        "name": escape(short(label)), "x": list(x), "y": means, "mode": "lines+markers", "customdata": seeds,
         "error_y": {"type": "data", "array": bars, "thickness": 1.2},
-        "marker": {"symbol": MARKERS[place % len(MARKERS)], "color": colour, "size": 9},
+        "marker": marker(place),
         "line": {"color": colour, "dash": dash},
-        "hovertemplate": "%{x:.4g}: %{y:.2f} % (%{customdata})",
+        "hovertemplate": "%{y:.2f} % (%{customdata}) at %{x:.4~g}",
     }  # fmt: skip
 
 
@@ -123,6 +156,6 @@ def _figure(traces: Sequence[dict[str, Any]], x_axis: dict[str, Any]) -> Figure:
         "data": list(traces),
         "layout": {
             "xaxis": x_axis, "yaxis": {"title": {"text": ACCURACY}}, "height": 420,
-            "margin": {"l": 60, "r": 20, "t": 20, "b": 60}, "legend": {"orientation": "h", "y": -0.25},
+            "margin": {"l": 60, "r": 20, "t": 30, "b": 60}, "legend": LEGEND,
         },
     }  # fmt: skip

@@ -6,77 +6,93 @@ import base64
 import gzip
 import importlib.util
 import json
+import re
 from collections.abc import Iterable, Sequence
-from html import escape
+from functools import cache
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --dim: #8888; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1100px; padding: 1rem; }
-h1, h2, h3 { line-height: 1.2; margin: 1.6em 0 .5em; }
-h1 { margin-top: .3em; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding: .3em 0; }
-th, td { border-bottom: 1px solid var(--line); padding: .25em .7em; text-align: right; vertical-align: top; }
-td { white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-td.text, th.text { text-align: left; white-space: normal; }
-.wide { overflow-x: auto; }
-.plot { min-height: 200px; }
-.bad { font-weight: 600; }
-pre { overflow-x: auto; border: 1px solid var(--line); padding: .7em; }
-small, .note { color: GrayText; }
-"""
+from orchestrator.report.values import values
 
-SCRIPT = """
-(async () => {
-  const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), c => c.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const script = document.createElement("script");
-  script.textContent = await new Response(stream).text();
-  document.head.append(script);
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const draw = () => {
-    const colour = dark.matches ? "#ddd" : "#222", grid = dark.matches ? "#444" : "#ddd";
-    for (const place of document.querySelectorAll(".plot")) {
-      const figure = JSON.parse(place.querySelector("script").textContent);
-      const axis = {gridcolor: grid, zerolinecolor: grid};
-      const layout = {...figure.layout, paper_bgcolor: "transparent", plot_bgcolor: "transparent",
-        font: {color: colour, family: "system-ui, sans-serif"},
-        xaxis: {...axis, ...figure.layout.xaxis}, yaxis: {...axis, ...figure.layout.yaxis}};
-      Plotly.react(place.querySelector("div"), figure.data, layout, {responsive: true, displaylogo: false});
-    }
-  };
-  draw();
-  dark.addEventListener("change", draw);
-})();
-"""
+ASSETS = Path(__file__).parent / "assets"
+SCRIPTS = ("theme.js", "tables.js", "plots.js", "curves.js")
+SHORT = 18
+"""Characters of a column's head that is not wrapped, less one."""
+LONG = 45
+"""Characters of a cell that is wrapped."""
+TALL = 25
+"""Rows of a table that scrolls within a window of its own, its head in sight."""
+
+
+class Markup(str):
+    """Text that is HTML already. What is put together from it is plain text again: it would be escaped once too often,
+    never once too seldom."""
+
+    __slots__ = ()
 
 
 def page(title: str, body: Iterable[str]) -> str:
-    """A whole page that needs no network. Its plots draw themselves; without scripts the rest stands."""
+    """A whole page that needs no network, with its contents under its title. Its plots draw themselves; without
+    scripts the rest stands."""
+    pieces = list(body)
+    script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     return "\n".join(
         [
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
-            *body,
+            f"<title>{escape(title)}</title>",
+            f"<style>{(ASSETS / 'page.css').read_text(encoding='utf-8')}</style></head><body>",
+            '<a class="skip" href="#main">Skip to the content</a>',
+            f'<header><button type="button" class="theme" hidden></button><h1>{escape(title)}</h1></header>',
+            _contents(pieces),
+            '<main id="main" tabindex="-1">',
+            *pieces,
+            "</main>",
             f'<script type="application/octet-stream" id="plotly">{_plotly()}</script>',
-            f"<script>{SCRIPT}</script>",
+            f"<script>(() => {{\n{script}}})();</script>",
             "</body></html>\n",
         ]
     )
 
 
+def _contents(pieces: Sequence[str]) -> str:
+    """A list of the headings that have an anchor; those of the third rank within theirs of the second."""
+    groups: list[list[str]] = []
+    for level, anchor, title in re.findall(r'<h([23]) id="([^"]*)">(.*?)</h\1>', "\n".join(pieces)):
+        entry = f'<a href="#{fragment(unescape(anchor))}">{title}</a>'
+        if level == "2" or not groups:
+            groups.append([entry])
+        else:
+            groups[-1].append(entry)
+    if not groups:
+        return ""
+    inner = ["".join(f"<li>{entry}</li>" for entry in own) for _, *own in groups]
+    lines = [
+        f"<li>{own[0]}{f'<ul>{nested}</ul>' if nested else ''}</li>" for own, nested in zip(groups, inner, strict=True)
+    ]
+    return f'<nav aria-label="Contents"><ul>{"".join(lines)}</ul></nav>'
+
+
+def fragment(anchor: str) -> str:
+    """An element's id as the fragment of a URL."""
+    return quote(anchor, safe="")
+
+
+@cache
 def _plotly() -> str:
-    """plotly.js, gzipped, as base64: 2 MB instead of 5."""
+    """plotly.js, packed: 2 MB instead of 5."""
     package = importlib.util.find_spec("plotly")  # not imported: that takes seconds
     assert package is not None  # Jackpot requires it
     assert package.origin is not None
-    source = Path(package.origin).parent / "package_data" / "plotly.min.js"
-    return base64.b64encode(gzip.compress(source.read_bytes(), 6, mtime=0)).decode()
+    return packed((Path(package.origin).parent / "package_data" / "plotly.min.js").read_bytes())
+
+
+def packed(content: bytes) -> str:
+    """Bytes for a script of the page to unpack; the same for the same ones."""
+    return base64.b64encode(gzip.compress(content, 6, mtime=0)).decode()
 
 
 def text(value: object) -> str:
@@ -84,37 +100,97 @@ def text(value: object) -> str:
     return escape(str(value))
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", left: Sequence[int] = ()) -> str:
-    """A table of plain texts; the columns `left` hold words."""
-    kind = dict.fromkeys(left, ' class="text"')
-    cells = "".join(f'<th scope="col"{kind.get(i, "")}>{escape(name)}</th>' for i, name in enumerate(head))
-    lines = [
-        "<tr>" + "".join(f"<td{kind.get(i, '')}>{escape(cell)}</td>" for i, cell in enumerate(row)) + "</tr>"
-        for row in rows
-    ]
-    named = f"<caption>{escape(caption)}</caption>" if caption else ""
+def heading(title: str, level: int = 2, prefix: str = "") -> str:
+    """A heading with an anchor, which puts it into the page's contents."""
+    anchor = prefix + re.sub(r"\W+", "-", title.lower()).strip("-")
+    return f'<h{level} id="{escape(anchor)}">{escape(title)}</h{level}>'
+
+
+def link(shown: object, address: str, kind: str = "") -> Markup:
+    """A link. The address is one already, of plain ASCII."""
+    return Markup(f'<a{_classes(kind)} href="{escape(address)}">{escape(str(shown))}</a>')
+
+
+def joined(between: str, pieces: Iterable[str]) -> Markup:
+    """Texts and links in a line, with a plain text between them."""
+    return Markup(escape(between).join(_cell(piece) for piece in pieces))
+
+
+def _cell(value: str) -> str:
+    return value if isinstance(value, Markup) else escape(value)
+
+
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    caption: str,
+    left: Sequence[int] = (),
+    anchors: Sequence[str] = (),
+    choose: dict[int, str] = {},  # noqa: B006
+) -> str:
+    """A table of texts and links that scrolls by itself; the first column and the columns `left` hold words. `anchors`
+    are the ids of its rows. `choose`: columns by whose values a reader may filter, "alike" for those in which a mean's
+    trials agree."""
+    asked = {i: f' data-choose="{value}"' for i, value in choose.items()}
+    heads = "".join(
+        f'<th scope="col"{_classes("text" if i in left else "", "short" if len(name) < SHORT else "")}'
+        f"{asked.get(i, '')}>{escape(name)}</th>"
+        for i, name in enumerate(head)
+    )
+    lines = []
+    for place, (first, *others) in enumerate(rows):
+        anchor = f' id="{escape(anchors[place])}"' if anchors else ""
+        cells = "".join(
+            f"<td{_classes('text', _long(cell)) if i in left else ''}>{_cell(cell)}</td>"
+            for i, cell in enumerate(others, 1)
+        )
+        lines.append(f'<tr{anchor}><th scope="row"{_classes(_long(first))}>{_cell(first)}</th>{cells}</tr>')
     return (
-        f'<div class="wide"><table>{named}<thead><tr>{cells}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+        f'<div class="wide{" tall" if len(lines) > TALL else ""}" role="group" tabindex="0" '
+        f'aria-label="{escape(caption)}"><table><caption><span>{escape(caption)}</span></caption>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 
+def _classes(*names: str) -> str:
+    given = " ".join(name for name in names if name)
+    return f' class="{given}"' if given else ""
+
+
+def _long(cell: str) -> str:
+    """The class of a cell that is wrapped."""
+    shown = re.sub("<[^>]*>", "", cell) if isinstance(cell, Markup) else cell
+    return "long" if len(shown) > LONG else ""
+
+
+def facts(rows: Iterable[tuple[str, str]], caption: str) -> str:
+    """A table of names and what they stand for."""
+    lines = "".join(
+        f'<tr><th scope="row"{_classes(_long(name))}>{escape(name)}</th><td class="text">{_cell(value)}</td></tr>'
+        for name, value in rows
+    )
+    return f'<table class="facts"><caption><span>{escape(caption)}</span></caption><tbody>{lines}</tbody></table>'
+
+
 def plot(figure: dict[str, Any], label: str) -> str:
-    """A plot, drawn where scripts run."""
+    """A plot, drawn where scripts run, and its values as a table."""
     content = json.dumps(figure).replace("<", "\\u003c")  # no name may end the script
+    head, rows, left = values(figure)
     return (
         f'<div class="plot" role="img" aria-label="{escape(label)}"><div></div>'
         f'<script type="application/json">{content}</script></div>'
+        + behind("The values of this plot", table(head, rows, f"values: {label}", left=left))
     )
 
 
 def listed(items: Iterable[str]) -> str:
-    """A list of plain texts."""
-    return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
+    """A list of texts."""
+    return "<ul>" + "".join(f"<li>{_cell(item)}</li>" for item in items) + "</ul>"
 
 
 def folded(summary: str, content: str) -> str:
     """Plain text behind a line to click."""
-    return behind(summary, f"<pre>{escape(content)}</pre>")
+    return behind(summary, f'<pre tabindex="0">{escape(content)}</pre>')
 
 
 def behind(summary: str, piece: str) -> str:

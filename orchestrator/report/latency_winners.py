@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.report import html
-from orchestrator.report.cells import Cell, Network, accuracy, removed
+from orchestrator.report.cells import Cell, Network, removed
+from orchestrator.report.place import Place
 from orchestrator.report.verdicts import METRIC, Comparison, points, ranked
 from orchestrator.report.winners import said
 
@@ -83,17 +84,19 @@ def answer(network: Network) -> list[str]:
     return [text for batch in batches(network) for text in _told(network, batch, budgets(network, batch))]
 
 
-def section(found: Sequence[Network]) -> Iterator[str]:
+def section(found: Sequence[Network], place: Place) -> Iterator[str]:
     """The winners at each latency as pieces of the page; nothing where none was measured."""
-    for network in found:
-        won = {batch: budgets(network, batch) for batch in batches(network)}
-        if won:
-            yield f"<h3>{html.text(network.model)}: the winner at each latency</h3>"
-            yield html.listed(f"{text}." for batch, own in won.items() for text in _told(network, batch, own))
+    pieces = [(network, won) for network in found if (won := {b: budgets(network, b) for b in batches(network)})]
+    if pieces:
+        yield place.section("The winner at each latency")
+    for network, won in pieces:
+        if len(found) > 1:
+            yield place.part(network.model)
+        yield html.listed(f"{text}." for batch, own in won.items() for text in _told(network, batch, own))
         for batch, own in won.items():
             if not all_as_dense(network, batch):
-                rows = [_row(network, batch, each) for each in own]
-                yield html.table(HEAD, rows, f"batch {batch}: {CAPTION}", left=LEFT)
+                rows = [_row(network, batch, each, place) for each in own]
+                yield html.table(HEAD, rows, f"{network.model}, batch {batch}: {CAPTION}", left=LEFT)
 
 
 def _told(network: Network, batch: int, won: Sequence[Budget]) -> list[str]:
@@ -105,16 +108,16 @@ def _told(network: Network, batch: int, won: Sequence[Budget]) -> list[str]:
     return [f"batch {batch}, {_asked(each)}: {said(each.name, each.cell, each.runner_up, ALONE)}" for each in won]
 
 
-def _row(network: Network, batch: int, won: Budget) -> list[str]:
+def _row(network: Network, batch: int, won: Budget, place: Place) -> list[str]:
     """A budget's winner as texts, under HEAD."""
     taken, pair = won.cell.estimate(f"latency/ms/b{batch}"), won.runner_up
     assert taken is not None  # it is within the budget
-    row = [_asked(won), won.name, f"{taken.mean:.3g}", accuracy(won.cell)]
+    row = [_asked(won), won.name, f"{taken.mean:.3g}", place.accuracy(won.cell)]
     if pair is None:
         return [*row, "", "", "", ALONE]
     p = "" if pair.adjusted is None else f"{pair.adjusted:.2g}"
     rival = dict(_tickets(network))[pair.other]
-    return [*row, f"{pair.other}: {accuracy(rival)}", points(pair.difference), p, pair.verdict]
+    return [*row, html.joined(": ", [pair.other, place.accuracy(rival)]), points(pair.difference), p, pair.verdict]
 
 
 def _tickets(network: Network) -> list[tuple[str, Cell]]:

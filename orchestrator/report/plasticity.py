@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
 from orchestrator.report.cells import Result, said
-from orchestrator.report.figures import COLOURS, MARKERS, Figure
+from orchestrator.report.figures import COLOURS, LEGEND, Figure, marker
 from orchestrator.report.statistics import Estimate, estimate
 
 METHOD = "plasticity"
@@ -30,33 +30,30 @@ class Point:
     plasticity: Estimate
     when: float
     """Epochs of training before it, whatever `at` is counted in."""
+    results: tuple[Result, ...] = field(repr=False)
+    """Its trials."""
 
 
 def points(results: Iterable[Result]) -> list[Point]:
     """Every time of pruning that was tried, by time."""
-    found: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
+    found: dict[tuple[Any, ...], list[Result]] = {}
     for result in results:
         if result["method"] == METHOD and result["status"] == "done" and "accuracy/before" in result["metrics"]:
-            options, metrics = result["options"], result["metrics"]
-            when = metrics["cost/epochs"] - options["epochs"]
+            options = result["options"]
+            when = result["metrics"]["cost/epochs"] - options["epochs"]
             key = (result["model"], options["at"], result["sparsity"], _way(options), options["epochs"], when)
-            pair = (100 * metrics["accuracy/before"], 100 * metrics["accuracy/test"])
-            found.setdefault(key, []).append(pair)
-    made = [
-        Point(
-            model,
-            at,
-            sparsity,
-            way,
-            epochs,
-            estimate([before for before, _ in pairs]),
-            estimate([after for _, after in pairs]),
-            estimate([after - before for before, after in pairs]),
-            when,
-        )
-        for (model, at, sparsity, way, epochs, when), pairs in found.items()
-    ]
+            found.setdefault(key, []).append(result)
+    made = [_point(key, own) for key, own in found.items()]
     return sorted(made, key=lambda point: (point.model, point.sparsity, point.way, point.when))
+
+
+def _point(key: tuple[Any, ...], own: Sequence[Result]) -> Point:
+    model, at, sparsity, way, epochs, when = key
+    before = [100 * result["metrics"]["accuracy/before"] for result in own]
+    after = [100 * result["metrics"]["accuracy/test"] for result in own]
+    gained = [late - early for early, late in zip(before, after, strict=True)]
+    means = (estimate(before), estimate(after), estimate(gained))
+    return Point(model, at, sparsity, way, epochs, *means, when, tuple(own))
 
 
 def _way(options: dict[str, Any]) -> str:
@@ -86,7 +83,7 @@ def figure(found: Iterable[Point]) -> Figure:
             "name": escape(f"{model}: {100 * sparsity:.4g} % removed, {way}"), "mode": "lines+markers",
             "x": [point.when for point in own], "y": [point.plasticity.mean for point in own],
             "error_y": {"type": "data", "array": [point.plasticity.half_width or 0.0 for point in own]},
-            "marker": {"symbol": MARKERS[i % len(MARKERS)], "color": COLOURS[i % len(COLOURS)], "size": 9},
+            "marker": marker(i),
             "line": {"color": COLOURS[i % len(COLOURS)]},
         }
         for i, ((model, sparsity, way), own) in enumerate(lines.items())
@@ -96,6 +93,6 @@ def figure(found: Iterable[Point]) -> Figure:
         "layout": {
             "xaxis": {"title": {"text": "epoch of pruning"}}, "height": 420,
             "yaxis": {"title": {"text": "plasticity: accuracy after minus before, points"}},
-            "margin": {"l": 60, "r": 20, "t": 20, "b": 60}, "legend": {"orientation": "h", "y": -0.25},
+            "margin": {"l": 60, "r": 20, "t": 20, "b": 60}, "legend": LEGEND,
         },
     }  # fmt: skip

@@ -10,7 +10,17 @@ import yaml
 from orchestrator.report.cells import Cell, Result, accuracy, removed
 from orchestrator.report.equivalence import MOST_SEEDS, Verdict, judged
 
-HEAD = ("network", "arm", "", "check", "as it is", "checked", "difference, points", "p of equivalence", "verdict")
+HEAD = (
+    "network",
+    "arm",
+    "sparsity",
+    "check",
+    "as it is",
+    "checked",
+    "difference, points",
+    "p of equivalence",
+    "verdict",
+)
 LEFT = (1, 3, 8)
 """Columns of words."""
 MARGIN = 0.5

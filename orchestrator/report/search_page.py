@@ -9,7 +9,9 @@ from typing import Any
 
 from orchestrator.engine.files import write_text
 from orchestrator.report import html, search_figures, search_verdicts, verdicts
+from orchestrator.report.cells import removed
 from orchestrator.report.figures import Figure
+from orchestrator.report.place import Place
 from orchestrator.report.search import FOLDER, Searched, shown, title
 
 FILE = "search.html"
@@ -39,32 +41,44 @@ def write(searched: Searched) -> Path:
     """Write search/search.html in the sweep's folder, whole or not at all; its path."""
     path = searched.folder.path / FOLDER / FILE
     name = f"Jackpot: search of {searched.folder.name}"
-    write_text(path, html.page(name, [f"<h1>{html.text(name)}</h1>", *section(searched)]))
+    write_text(path, html.page(name, section(searched, Place(page="../report.html"))))
     return path
 
 
-def section(searched: Searched) -> Iterator[str]:
+def section(searched: Searched, place: Place) -> Iterator[str]:
     """What was searched, what may be concluded, and how the search went."""
-    yield f"<h3>{html.text(searched.network.model)}: does a searched ratio beat the formulas?</h3>"
+    yield place.section(f"{searched.network.model}: does a searched ratio beat the formulas?")
     yield html.listed(f"{sentence}." for sentence in search_verdicts.sentences(searched))
     yield f'<p class="note">{html.text(BIASED)}</p>'
     head = search_verdicts.head(searched)
-    if rows := search_verdicts.rows(searched):
+    if rows := [_linked(searched, row, place) for row in search_verdicts.rows(searched)]:
         yield html.table(head, rows, search_verdicts.CAPTION, left=search_verdicts.LEFT)
     if searched.pairs:
         pairs = [[*verdicts.row(pair)[:-1], search_verdicts.told(pair)] for pair in searched.pairs]
-        columns = ("searched", "minus the formula", "", "difference, points", "p", "p by Holm", "")
-        yield html.behind("Every finalist against every formula", html.table(columns, pairs, left=(1, 6)))
-    yield "<h3>What was searched</h3>"
-    yield html.table(("", ""), facts(searched.summary), left=(1,))
+        columns = ("searched", "minus the formula", "removed", "difference, points", "p", "p by Holm", "verdict")
+        table = html.table(columns, pairs, "Every finalist minus every formula, paired over seeds", left=(1, 6))
+        yield html.behind("Every finalist against every formula", table)
+    yield place.section("What was searched")
+    yield html.facts(facts(searched.summary), "the search and its settings")
     for draw, name, label in FIGURES:
         if figure := draw(searched):
-            yield f"<h3>{html.text(name)}</h3>"
+            yield place.section(name)
             yield html.plot(figure, label)
     if not any(searched.summary["importances"]):
         yield '<p class="note">Too few trials to tell which coordinates mattered.</p>'
-    yield from _rungs(searched.summary["fidelity"])
-    yield from _proposals(searched)
+    yield from _rungs(searched.summary["fidelity"], place)
+    yield from _proposals(searched, place)
+
+
+def _linked(searched: Searched, row: list[str], place: Place) -> list[str]:
+    """A row of the verdicts, its method linked to the trials that the row is about."""
+    own = [
+        result
+        for (label, sparsity), cell in searched.network.cells.items()
+        if (label, removed(sparsity)) == (row[0], row[search_verdicts.SPARSITY])
+        for result in cell.results
+    ]
+    return [place.alike(row[0], own), *row[1:]]
 
 
 def facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -103,7 +117,7 @@ def _bounds(bounds: Any) -> str:
     return f"{bounds[0]:g} to {bounds[1]:g}" if numbers else str(bounds)
 
 
-def _rungs(fidelity: Mapping[str, Any] | None) -> Iterator[str]:
+def _rungs(fidelity: Mapping[str, Any] | None, place: Place) -> Iterator[str]:
     if not fidelity or not fidelity["rungs"]:
         return
     rungs, matrix = fidelity["rungs"], fidelity["rank_correlation"]
@@ -112,7 +126,7 @@ def _rungs(fidelity: Mapping[str, Any] | None) -> Iterator[str]:
         [name, str(rung["reached"]), str(rung["stopped"]), f"{rung['epochs_spent']:.4g}", *map(_rho, correlations)]
         for name, rung, correlations in zip(names, rungs, matrix, strict=True)
     ]
-    yield "<h3>Cheap rungs before dear ones</h3>"
+    yield place.section("Cheap rungs before dear ones")
     head = ["rung", "reached", "stopped", "epochs spent", *(f"rank as at {name}" for name in names)]
     yield html.table(head, rows, "Spearman's rank correlation of the accuracies of the trials that reached both rungs")
     yield html.listed(trusted(name, matrix[i][-1], names[-1]) for i, name in enumerate(names[:-1]))
@@ -140,21 +154,21 @@ def trusted(rung: str, correlation: float | None, dearest: str) -> str:
     return f"The rung at {rung} ranks trials as {dearest} do with a correlation of {correlation:.2f}, {word}."
 
 
-def _proposals(searched: Searched) -> Iterator[str]:
+def _proposals(searched: Searched, place: Place) -> Iterator[str]:
     metrics = searched.metrics
     coordinates = list(searched.summary["coordinates"])
     rows = [
         [
-            str(p["number"]), p["source"], _state(p["status"]), f"{100 * p['sparsity']:.4g} %",
+            place.trial(p["trial"], str(p["number"])), p["source"], _state(p["status"]), f"{100 * p['sparsity']:.4g} %",
             *map(shown, metrics, p["values"] or []), *([""] * len(metrics) if not p["values"] else []),
             *(_coordinate((p["params"] or {}).get(name)) for name in coordinates),
         ]
         for p in searched.proposals
     ]  # fmt: skip
     if rows:
-        head = ["", "proposed by", "status", "removed", *map(title, metrics), *coordinates]
+        head = ["proposal", "proposed by", "status", "removed", *map(title, metrics), *coordinates]
         table = html.table(head, rows, "Validation scores: they steered the search and are no result", left=(1, 2))
-        yield "<h3>The proposals</h3>"
+        yield place.section("The proposals")
         yield table if len(rows) <= LONG else html.behind(f"All {len(rows)} proposals", table)
 
 

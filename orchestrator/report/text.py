@@ -45,7 +45,7 @@ def markdown(
         said = [f"- {_plain(text)}" for text in search_verdicts.sentences(searched)]
         parts.append("\n".join([f"### {_plain(searched.network.model)}: search of ratios", "", *lines, *said]))
     if checks := sanity.table(sanity.checked(results, margin)):
-        head = [name or "sparsity" for name in sanity.HEAD]
+        head = list(sanity.HEAD)
         lines = [_line(head), _line(["---"] * len(head)), *(_line([_plain(cell) for cell in row]) for row in checks)]
         parts.append("\n".join(["### sanity checks", "", *lines, "", f"{_plain(sanity.caption(margin))}."]))
     if demands:
@@ -76,7 +76,7 @@ def latex(results: Sequence[Result], margin: float = sanity.MARGIN, searched: Se
         parts.append("\n".join([caption, *(_tabular(head, rows) if rows else []), *said]))
     if checks := sanity.table(sanity.checked(results, margin), "+-"):
         rows = [[_escaped(cell).replace("+-", "$\\pm$") for cell in row] for row in checks]
-        head = [name or "sparsity" for name in sanity.HEAD]
+        head = list(sanity.HEAD)
         parts.append("\n".join([f"% {sanity.caption(margin).replace('±', '+-')}.", *_tabular(head, rows)]))
     return "\n\n".join(parts) + "\n"
 

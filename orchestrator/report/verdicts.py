@@ -11,7 +11,9 @@ from orchestrator.report.cells import Network, removed
 from orchestrator.report.statistics import LEVEL, Difference, holm, paired
 
 METRIC = "accuracy/test"
-HEAD = ("the best", "minus", "", "difference, points", "bootstrap 95 %", "effect size", "p", "p by Holm", "")
+HEAD = (
+    "the best", "minus", "removed", "difference, points", "bootstrap 95 %", "effect size", "p", "p by Holm", "verdict",
+)  # fmt: skip
 """Of the table of comparisons, whose rows are of `row`."""
 LEFT = (1, 8)
 """Its columns of words."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.report import html
-from orchestrator.report.cells import Cell, Network, Result, accuracy, removed
+from orchestrator.report.cells import Cell, Network, Result, removed
+from orchestrator.report.place import Place
 from orchestrator.report.verdicts import METRIC, Comparison, comparisons, points
 
 HEAD = ("", "winner", "its accuracy, %", "runner-up", "its accuracy, %", "difference, points", "p by Holm", "verdict")
@@ -57,20 +58,20 @@ def winner_trial(network: Network, sparsity: float) -> Result | None:
     return max(tested, key=lambda result: (validated.get(result["seed"], -1.0), -result["seed"]))
 
 
-def table(network: Network) -> list[list[str]]:
-    """A row of texts a sparsity that has a winner, under HEAD."""
+def table(network: Network, place: Place) -> list[list[str]]:
+    """A row of texts a sparsity that has a winner, under HEAD, numbers linked to their trials."""
     rows = []
     for sparsity in network.sparsities:
         won = winner(network, sparsity)
         if won is None:
             continue
-        row = [removed(sparsity), won.label, accuracy(won.cell)]
+        row = [removed(sparsity), won.label, place.accuracy(won.cell)]
         if won.runner_up is None:
             rows.append([*row, "", "", "", "", ALONE])
             continue
         pair = won.runner_up
         p = "" if pair.adjusted is None else f"{pair.adjusted:.2g}"
-        rival = accuracy(network.at(pair.other, sparsity))
+        rival = place.accuracy(network.at(pair.other, sparsity))
         rows.append([*row, pair.other, rival, points(pair.difference), p, pair.verdict])
     return rows
 
@@ -112,13 +113,16 @@ def other_shares(network: Network) -> list[str]:
     ]
 
 
-def section(found: Sequence[Network]) -> Iterator[str]:
+def section(found: Sequence[Network], place: Place) -> Iterator[str]:
     """The winners of every network as pieces of the page; nothing where no ticket was tested."""
-    for network in found:
-        if rows := table(network):
-            yield f"<h3>{html.text(network.model)}: the winner at each sparsity</h3>"
-            yield html.listed(f"{sentence}." for sentence in answer(network))
-            yield html.table(HEAD, rows, CAPTION, left=LEFT)
-            others = "; ".join(other_shares(network))
-            note = f"{NOTE} Here {others}." if others else NOTE
-            yield f'<p class="note">{html.text(note)}</p>'
+    tables = [(network, rows) for network in found if (rows := table(network, place))]
+    if tables:
+        yield place.section("The winner at each sparsity")
+    for network, rows in tables:
+        if len(found) > 1:
+            yield place.part(network.model)
+        yield html.listed(f"{sentence}." for sentence in answer(network))
+        yield html.table(HEAD, rows, f"{network.model}: {CAPTION}", left=LEFT)
+        others = "; ".join(other_shares(network))
+        note = f"{NOTE} Here {others}." if others else NOTE
+        yield f'<p class="note">{html.text(note)}</p>'

@@ -46,9 +46,9 @@ def serve(
         with server(tracker.uri, artifact_root(folder, tracker.uri), host, port, allowed) as (base, process):
             _say_links(tracker, base, say)
             say("Ctrl-C ends it.")
-            while (status := _exit_status(process)) is None:
+            while (ended := _exit_status(process)) is None:
                 time.sleep(0.2)
-        raise TrackingError(f"the MLflow server ended by itself with status {status}")
+        raise TrackingError(f"the MLflow server ended by itself with status {ended}")
 
 
 def _say_links(tracker: Tracker, base: str, say: Callable[[str], None]) -> None:

@@ -81,6 +81,9 @@ def test_missing_epochs_by_what_the_store_has(make_spec: MakeSpec) -> None:
     assert {row["trial"]: row["done"] for row in summary["planned"]}[dense.id]
     # shared between the two: init, and the dense training; the rewinding point is lottery's alone
     assert [row["shared_stages"] for row in summary["planned"]] == [2, 2]
+    # for who asks what a trial without a result would have been
+    said = [(row["model"], row["label"], row["sparsity"], row["seed"]) for row in summary["planned"]]
+    assert said == [("convnet-width0.25", p.trial.arm.label, float(p.trial.sparsity), 0) for p in plan.planned]
 
 
 def test_a_seed_or_sparsity_more_leaves_the_rest_of_the_plan_alone(make_spec: MakeSpec) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from orchestrator.engine.files import write_sealed
+from orchestrator.engine.folder import SweepFolder
+
+EVIL = "</script><script>alert(1)</script>"
 CONDITIONS = {
     "device_type": "cpu", "device": "a processor", "threads": 1, "dtype": "float32", "memory_format": "channels_last",
     "runtime": "torch 2 eager",
@@ -41,3 +46,21 @@ def sweep(accuracies: dict[tuple[str, float], list[float | None]]) -> list[dict[
         for (label, sparsity), values in accuracies.items()
         for seed, value in enumerate(values)
     ]
+
+
+def history(epochs: int, number: int = 0) -> list[dict[str, float]]:
+    """What a trial's network did after each epoch."""
+    return [
+        {"epoch": i, "lr": 0.1, "loss/train": 1 / i + 0.001 * number, "accuracy/val": 1 - 0.5 / i, "time": 1.7e9 + i}
+        for i in range(1, epochs + 1)
+    ]
+
+
+def folder_of(path: Path, results: list[dict], missing: list[str] = []) -> SweepFolder:  # noqa: B006
+    """A sweep's folder with these results, and trials that have not run."""
+    for each in results:
+        write_sealed(path / "trials" / each["trial"].replace("/", "-") / "result.json", each)
+    ids = [each["trial"].replace("/", "-") for each in results]
+    write_sealed(path / "plan.json", {"planned": [{"trial": trial, "key": "k"} for trial in ids + missing]})
+    (path / "spec.yaml").write_text("name: made-up  # <spec>\n")
+    return SweepFolder(path)

@@ -11,6 +11,7 @@ from checked_sweeps import SPEC, good, judged, noisy_record, spoilt, trial, with
 from reports import result, sweep
 
 from orchestrator.report.checklist import HEAD, LEFT, checklist, section, summary, table
+from orchestrator.report.place import Place
 from orchestrator.report.text import markdown
 
 FIRST = "first_snip_s0.5_seed0"
@@ -180,7 +181,7 @@ def test_tickets_of_filters_have_a_control_of_their_own_and_no_exact_budget() ->
 def test_nothing_tested_nothing_judged() -> None:
     assert checklist([], ["a"], "") == []
     assert checklist(sweep({("a", 0.9): [None]}), [], "name: x") == []
-    assert list(section([])) == []
+    assert list(section([], Place())) == []
 
 
 def test_it_bears_results_that_say_little() -> None:
@@ -192,7 +193,7 @@ def test_it_bears_results_that_say_little() -> None:
 
 def test_the_page_says_each_state_in_words() -> None:
     items = checklist(without(lambda r: r["seed"] == 2), [], SPEC)
-    shown = "".join(section(items))
+    shown = "".join(section(items, Place()))
     assert re.findall(r'<td class="text">(pass|fail|not applicable|unknown)</td>', shown) == [i.state for i in items]
     assert "20 of 21 demands that apply are met, 1 not" in shown
     assert {len(row) for row in table(items)} == {len(HEAD)}

@@ -10,7 +10,9 @@ from scipy import stats
 
 from orchestrator.report import plasticity, sanity
 from orchestrator.report.equivalence import judged
-from orchestrator.report.page import Sweep, _sweep
+from orchestrator.report.page import _sweep
+from orchestrator.report.place import Place
+from orchestrator.report.sweeps import Sweep
 from orchestrator.report.text import latex, markdown
 
 
@@ -144,10 +146,11 @@ def test_a_page_shows_checks_plasticity_and_what_structure_reached() -> None:
         "at": "2ep", "epochs": 1, "criterion": "random", "scope": "global", "regenerate": "none",
     })  # fmt: skip
     pruned["metrics"]["accuracy/before"] = 0.7
-    page = "\n".join(_sweep(Sweep("x", "sanity: {margin: 2}", [*_results(), structural, pruned], []), headed=False))
-    assert "<h3>Sanity checks</h3>" in page
+    page = "\n".join(_sweep(Sweep("x", "sanity: {margin: 2}", [*_results(), structural, pruned], []), Place()))
+    assert ">Sanity checks</h2>" in page
     assert "within 2 points" in page
-    assert "<h3>Pruning plasticity</h3>" in page
+    assert ">Pruning plasticity</h2>" in page
     assert "30 % of latency" in page
     assert "62.5 % (batch 1)" in page
     assert "50.0 %" in page
+    assert '<a class="alike" href="#trial-net_plasticity_s0.5_seed0">10.00 (1)</a>' in page, "linked to its trials"

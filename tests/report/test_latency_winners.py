@@ -7,6 +7,7 @@ from reports import result
 
 from orchestrator.report.cells import Network, networks
 from orchestrator.report.latency_winners import HEAD, all_as_dense, answer, batches, budgets, dense_ms, section
+from orchestrator.report.place import Place
 
 
 def timed(label: str, sparsity: float, seed: int, accuracy: float, ms: float, dense: float = 4.0) -> dict:
@@ -48,8 +49,10 @@ def test_the_sentences_and_the_table() -> None:
         "batch 1, at most 2 ms (50 % of dense): filters, 80 % removed 80.50 ± 6.35 % (2 seeds); "
         "no other is fast enough",
     ]
-    (shown,) = (piece for piece in section([network]) if "<table" in piece)
-    rows = [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in shown.split("<tr>")[2:]]
+    (shown,) = (piece for piece in section([network], Place()) if "<table" in piece)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in shown.split("<tr>")[2:]]
+    assert all("<a" in row[3] for row in cells), "numbers lead to their trials"
+    rows = [[re.sub("<[^>]*>", "", cell) for cell in row] for row in cells]
     assert rows[1] == [
         "at most 3 ms (75 % of dense)", "filters, 50 % removed", "3", "90.00 ± 0.00 (2)",
         "filters, 80 % removed: 80.50 ± 6.35 (2)", "+9.50 ± 6.35 (2)", "0.033", "differs",
@@ -63,8 +66,8 @@ def test_masks_alone_get_one_line_and_no_table() -> None:
     assert all_as_dense(network, 1)
     (sentence,) = answer(network)
     assert sentence.startswith("batch 1: every ticket has the dense network's structure and so its latency, 4 ms:")
-    assert "<table" not in "".join(section([network]))
-    assert "<table" in "".join(section([network_of(DENSE, NARROW)]))
+    assert "<table" not in "".join(section([network], Place()))
+    assert "<table" in "".join(section([network_of(DENSE, NARROW)], Place()))
 
 
 def test_without_a_dense_trial_the_dense_time_is_the_one_measured_beside_tickets() -> None:
@@ -87,4 +90,4 @@ def test_nothing_measured_nothing_said(metrics: dict) -> None:
     network = network_of([result("a", 0.9, 0, 0.9, metrics=metrics)])
     assert batches(network) == []
     assert answer(network) == []
-    assert list(section([network])) == []
+    assert list(section([network], Place())) == []

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import barriers, chromium, opened, shot
+from reports import EVIL
 from searches import FINALIST, PROPOSALS, folder_of, proposal, summary
-from test_page import CHROMIUM, EVIL, FLAGS, words
+from test_page import words
 
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.report.page import write_report
@@ -66,8 +66,16 @@ def test_the_page_says_what_was_searched_and_what_came_out(both: SweepFolder) ->
         assert part in shown, part
     assert shown.index("does a searched ratio beat") < shown.index("net: test accuracy")
     assert "net_hybrid-search6_s95_seed0 dropped" not in shown
-    assert "hybrid-search3" not in shown, "no proposal stands in a table of methods"
+    assert "hybrid-search3" not in shown[: shown.rindex("All trials")], "no proposal stands in a table of methods"
     assert "net_hybrid-search4_s95_seed0 diverged" in shown
+
+
+def test_what_was_searched_leads_to_its_trials(both: SweepFolder) -> None:
+    text = write_report([both]).read_text()
+    assert '<a class="alike" href="#trial-net_hybrid-searched1_s0.95_seed100">hybrid-searched1</a>' in text
+    assert '<a href="#trial-net_hybrid-search3_s95_seed0">3</a>' in text, "a proposal to its trial"
+    own = (both.path / "search" / "search.html").read_text()
+    assert '<a href="../report.html#trial-net_hybrid-search3_s95_seed0">3</a>' in own, "on the page that has its row"
 
 
 def test_the_search_has_a_page_of_its_own(both: SweepFolder) -> None:
@@ -130,29 +138,13 @@ def test_whether_a_cheap_rung_can_be_trusted() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_browser_draws_the_plots_without_a_network(
-    both: SweepFolder, scheme: Any, needs_system: Callable[[bool, str], None]
+    both: SweepFolder, scheme: str, needs_system: Callable[[bool, str], None]
 ) -> None:
-    needs_system(bool(shutil.which(CHROMIUM)), f"{CHROMIUM}: install Debian's package chromium")
-    from playwright.sync_api import sync_playwright
-
     pages = [write_report([both]), both.path / "search" / "search.html"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        said: list[str] = []
-        for page_file, width in zip(pages, (1280, 390), strict=True):
-            size = {"width": width, "height": 900}
-            page = browser.new_context(offline=True, viewport=size, color_scheme=scheme).new_page()
-            # parallel coordinates are drawn with WebGL, which complains of its own speed where there is no GPU
-            page.on("console", lambda message: None if "GL Driver" in message.text else said.append(message.text))
-            page.on("pageerror", lambda error: said.append(str(error)))
-            page.on("request", lambda request: said.append(request.url) if "made-up" not in request.url else None)
-            page.goto(page_file.as_uri())
-            places = page.locator(".plot").count()
-            assert places >= 5
-            page.wait_for_function(f"document.querySelectorAll('.plot .js-plotly-plot .main-svg').length >= {places}")
-            page.wait_for_function("document.querySelectorAll('.plot .parcoords .y-axis').length == 3")
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page itself does not scroll"
-            if shots := os.environ.get("JACKPOT_SHOTS"):
-                page.screenshot(path=f"{shots}/{scheme}-{width}.png", full_page=True)
-        browser.close()
-    assert said == []
+    with chromium(needs_system) as browser:
+        for file, width in zip(pages, (1280, 390), strict=True):
+            with opened(browser, file, width, scheme) as page:
+                assert page.locator(".plot > script").count() >= 5
+                page.wait_for_function("document.querySelectorAll('.plot .parcoords .y-axis').length == 3")
+                shot(page, f"{file.stem}-of-a-search-{scheme}-{width}")
+                assert barriers(page) == []

@@ -49,7 +49,7 @@ def test_a_row_shows_the_bootstrap_and_the_effect_size() -> None:
     # differences 1, 2, 3: deviation 1, so d_z is 2, times 1 / sqrt(pi)
     assert first[3:6] == ["+2.00 ± 2.48 (3)", "+1.00 to +3.00", "+1.13"]
     assert second[3:] == ["+81.00 (1)", "", "", "", "", "one seed: nothing can be concluded"]
-    assert [HEAD[i] for i in LEFT] == ["minus", ""]
+    assert [HEAD[i] for i in LEFT] == ["minus", "verdict"]
 
 
 @pytest.mark.parametrize(

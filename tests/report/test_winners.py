@@ -4,6 +4,7 @@ import pytest
 from reports import result, sweep
 
 from orchestrator.report.cells import Network, networks
+from orchestrator.report.place import Place
 from orchestrator.report.winners import HEAD, LEFT, answer, section, table, winner, winner_trial
 
 THREE = {
@@ -45,7 +46,7 @@ def test_what_is_said_of_the_runner_up(accuracies: dict, said: str) -> None:
 
 def test_the_table_has_the_numbers_of_both() -> None:
     network = network_of(THREE)
-    first, second = table(network)
+    first, second = ([re.sub(r"<[^>]*>", "", cell) for cell in row] for row in table(network, Place()))
     # paired differences 0, 1, 2: t = 1 / (1 / sqrt(3)), p = 0.2254 with two degrees of freedom
     assert first == [
         "90 % removed", "lottery", "96.00 ± 2.48 (3)", "snip", "95.00 ± 0.00 (3)", "+1.00 ± 2.48 (3)", "0.23",
@@ -62,7 +63,7 @@ def test_the_dense_network_wins_nothing() -> None:
     assert winner(network, 0.0) is None
     assert winner_trial(network, 0.0) is None
     assert winner(network, 0.98) is None, "all of it diverged"
-    assert list(section(networks(sweep({("dense", 0.0): [0.99]})))) == []
+    assert list(section(networks(sweep({("dense", 0.0): [0.99]})), Place())) == []
 
 
 def with_validation(validation: list[float | None], test: list[float]) -> Network:
@@ -92,8 +93,8 @@ def test_the_trial_to_take_away_is_chosen_by_validation(
 
 
 def test_names_are_escaped_on_the_page() -> None:
-    shown = "".join(section(networks([result("<i>", 0.9, 0, 0.9, model="<b>")])))
-    assert "&lt;b&gt;: the winner" in shown
+    shown = "".join(section(networks([result("<i>", 0.9, 0, 0.9, model="<b>")]), Place()))
+    assert "&lt;b&gt;: the ticket" in shown
     assert "90 % removed: &lt;i&gt; 90.00 % (1 seed); one method alone" in shown
     assert "<i>" not in shown
 
@@ -103,7 +104,7 @@ def test_a_share_of_something_else_than_weights_is_named() -> None:
         result(label, 0.5, 0, 0.9, options={"target": target})
         for label, target in (("a", "sparsity"), ("b", "macs"), ("c", "latency"))
     ]
-    shown = "".join(section(networks(rows)))
+    shown = "".join(section(networks(rows), Place()))
     said = "Here b removes a share of macs, not of weights; c removes a share of latency, not of weights.</p>"
     assert said in shown
-    assert "not of weights" not in "".join(section([network_of(THREE)]))
+    assert "not of weights" not in "".join(section([network_of(THREE)], Place()))
