@@ -50,7 +50,7 @@ def test_the_sentences_and_the_table() -> None:
         "no other is fast enough",
     ]
     (shown,) = (piece for piece in section([network], Place()) if "<table" in piece)
-    cells = [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in shown.split("<tr>")[2:]]
+    cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", line) for line in shown.split("<tr>")[2:]]
     assert all("<a" in row[3] for row in cells), "numbers lead to their trials"
     rows = [[re.sub("<[^>]*>", "", cell) for cell in row] for row in cells]
     assert rows[1] == [

@@ -1,5 +1,7 @@
 """The winner at each sparsity: which it is, by how much, and which of its trials is taken away."""
 
+import re
+
 import pytest
 from reports import result, sweep
 
