@@ -109,10 +109,10 @@ def layer_profile(network: Network) -> Figure | None:
             done = network.at(label, sparsity).done
             if not done:
                 continue
-            layers = [escape(short(layer["name"])) for layer in done[0]["layers"]]
+            layers = [escape(short(layer["name"], 24)) for layer in done[0]["layers"]]
             ratios = [[layer["keep_ratio"] for layer in result["layers"]] for result in done]
             rows.append([sum(column) / len(column) for column in zip(*ratios, strict=True)])
-            names.append(escape(f"{short(label)} {100 * sparsity:.4g} %"))
+            names.append(escape(f"{short(label, 24)} {100 * sparsity:.4g} %"))
     if not rows:
         return None
     trace = {
