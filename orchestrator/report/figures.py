@@ -116,8 +116,9 @@ def layer_profile(network: Network) -> Figure | None:
     if not rows:
         return None
     trace = {
-        "type": "heatmap", "x": _distinct(layers), "y": _distinct(names), "z": rows, "zmin": 0, "zmax": 1, "colorscale": "Cividis",
-        "colorbar": {"title": {"text": "kept"}}, "hovertemplate": "%{y}<br>%{x}: %{z:.4f} kept<extra></extra>",
+        "type": "heatmap", "x": _distinct(layers), "y": _distinct(names), "z": rows,
+        "zmin": 0, "zmax": 1, "colorscale": "Cividis", "colorbar": {"title": {"text": "kept"}},
+        "hovertemplate": "%{y}<br>%{x}: %{z:.4f} kept<extra></extra>",
     }  # fmt: skip
     figure = _figure([trace], {"tickangle": -60, "automargin": True, "type": "category"})
     figure["layout"]["yaxis"] = {"autorange": "reversed", "automargin": True, "type": "category"}
