@@ -109,15 +109,16 @@ def layer_profile(network: Network) -> Figure | None:
             done = network.at(label, sparsity).done
             if not done:
                 continue
-            layers = [escape(short(layer["name"])) for layer in done[0]["layers"]]
+            layers = [layer["name"] for layer in done[0]["layers"]]
             ratios = [[layer["keep_ratio"] for layer in result["layers"]] for result in done]
             rows.append([sum(column) / len(column) for column in zip(*ratios, strict=True)])
-            names.append(escape(f"{short(label)} {100 * sparsity:.4g} %"))
+            names.append(f"{label} {100 * sparsity:.4g} %")
     if not rows:
         return None
     trace = {
-        "type": "heatmap", "x": layers, "y": names, "z": rows, "zmin": 0, "zmax": 1, "colorscale": "Cividis",
-        "colorbar": {"title": {"text": "kept"}}, "hovertemplate": "%{y}<br>%{x}: %{z:.4f} kept<extra></extra>",
+        "type": "heatmap", "x": _distinct(layers), "y": _distinct(names), "z": rows,
+        "zmin": 0, "zmax": 1, "colorscale": "Cividis", "colorbar": {"title": {"text": "kept"}},
+        "hovertemplate": "%{y}<br>%{x}: %{z:.4f} kept<extra></extra>",
     }  # fmt: skip
     figure = _figure([trace], {"tickangle": -60, "automargin": True, "type": "category"})
     figure["layout"]["yaxis"] = {"autorange": "reversed", "automargin": True, "type": "category"}
@@ -134,6 +135,12 @@ def marker(place: int) -> dict[str, Any]:
 def short(name: str, most: int = 40) -> str:
     """A name that a plot has room for: of a long one the beginning and the end, where names differ."""
     return name if len(name) <= most else f"{name[: most // 2]}…{name[-most // 2 + 1 :]}"
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names of an axis, short where that leaves no two the same: plotly would lay these over each other."""
+    cut = [short(name, 28) for name in names]
+    return [escape(name if cut.count(own) > 1 else own) for name, own in zip(names, cut, strict=True)]
 
 
 def _trace(label: str, place: int, x: Sequence[float], cells: Sequence[Cell], dash: str = "solid") -> dict[str, Any]:

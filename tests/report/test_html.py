@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
+from reports import result
+
 from orchestrator.report import html
+from orchestrator.report.cells import networks
+from orchestrator.report.figures import layer_profile
 from orchestrator.report.values import values
 
 NAME = 'a "b" <i>&amp;</i>/ß' + "x" * 300
@@ -62,3 +66,12 @@ def test_a_heat_map_and_parallel_coordinates_are_tables_too() -> None:
     assert values({"data": [grid], "layout": {}})[:2] == (["drawn as", "conv"], [["snip 90 %", "0.12346"]])
     lines = {"type": "parcoords", "dimensions": [{"label": "conv", "values": [-1.0]}, {"label": "best", "values": [9]}]}
     assert values({"data": [lines], "layout": {}})[:2] == (["line", "conv", "best"], [["0", "-1", "9"]])
+
+
+def test_layers_that_differ_in_the_middle_of_their_names_are_columns_of_their_own() -> None:
+    names = [f"features.denseblock{i}.denselayer12.conv1" for i in (3, 4)] + ["x" * 300]
+    layers = [{"name": name, "weights": 10, "kept": 1, "keep_ratio": 0.1} for name in names]
+    (network,) = networks([result("a", 0.9, 0, 0.5, layers=layers)])
+    figure = layer_profile(network)
+    assert figure is not None
+    assert figure["data"][0]["x"] == [*names[:2], "x" * 14 + "…" + "x" * 13]
