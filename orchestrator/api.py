@@ -39,6 +39,8 @@ def run(
     rich Console to show progress on. Raises SpecError with all that is wrong with the spec, FolderError where its
     folder cannot be used, ClusterError where the cluster cannot."""
     from orchestrator.report.page import write_report
+    from orchestrator.report.summary import write_summary
+    from orchestrator.report.sweeps import read
     from orchestrator.spec.loading import load
     from orchestrator.spec.problems import SpecError
     from orchestrator.sweep.run import run_sweep
@@ -47,7 +49,10 @@ def run(
     if lines := faults(loaded):
         raise SpecError(lines)
     spec = loaded.require()
-    return run_sweep(spec, folder_for(spec, out), report=lambda folder: write_report([folder]), **options)
+    return run_sweep(
+        spec, folder_for(spec, out),
+        describe=lambda folder: write_summary(read(folder)), report=lambda folder: write_report([folder]), **options,
+    )  # fmt: skip
 
 
 def faults(loaded: Loaded) -> list[str]:

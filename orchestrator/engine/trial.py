@@ -138,6 +138,7 @@ def blank_result(setting: Setting, trial: Trial, plan_key: str, attempt: int) ->
         "sparsity": float(trial.sparsity),
         "seed": trial.seed,
         "data": spec.data.name,
+        "data_fingerprint": setting.data.fingerprint,
         "params": _params(spec.model_dump(mode="json", include={"recipe", "data"}))
         | {f"model.{key}": value for key, value in trial.model.model_dump(mode="json").items()},
         "metrics": {},

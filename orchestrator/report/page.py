@@ -15,6 +15,7 @@ from orchestrator.report.compared import accuracy_tables, side_by_side, verdicts
 from orchestrator.report.costs import cost_table, latency_table, structure_table
 from orchestrator.report.curves import curves
 from orchestrator.report.place import Place, places
+from orchestrator.report.summary import write_summary
 from orchestrator.report.sweeps import Sweep, read
 from orchestrator.report.trials import all_trials
 
@@ -31,8 +32,9 @@ TRACEBACKS = 10
 
 
 def write_report(folders: Sequence[SweepFolder], path: Path | None = None) -> Path:
-    """Write the page of one or several sweeps, whole or not at all; its path (default: in the first one's folder). A
-    search also gets a page of its own, in its sweep's folder. Raises FolderError where no sweep lies in a folder."""
+    """Write the page of one or several sweeps, whole or not at all; its path (default: in the first one's folder).
+    Each sweep also gets its summary, and the page of its search, in its own folder. Raises FolderError where no sweep
+    lies in a folder."""
     sweeps = [read(folder) for folder in folders]
     path = path or folders[0].path / FILE
     at = places([sweep.path for sweep in sweeps], path)
@@ -43,6 +45,7 @@ def write_report(folders: Sequence[SweepFolder], path: Path | None = None) -> Pa
         body += _sweep(sweep, place)
         if sweep.searched:
             search_page.write(sweep.searched)
+        write_summary(sweep)
     write_text(path, html.page(f"Jackpot: {', '.join(sweep.name for sweep in sweeps)}", body))
     return path
 

@@ -24,32 +24,32 @@ def markdown(
     how the demands of the checklist are met."""
     parts = []
     for network in networks(results):
-        rows = _rows(network, _plain)
+        rows = _rows(network, plain)
         lines = [_line(rows[0]), _line(["---", *["---:"] * (len(rows[0]) - 1)]), *map(_line, rows[1:])]
-        said = [f"- {_plain(head)}: {_plain(text)}" for head, text in _verdicts(network)]
-        won = [f"- {_plain(text)}" for text in [*winners.answer(network), *latency_winners.answer(network)]]
+        said = [f"- {plain(head)}: {plain(text)}" for head, text in _verdicts(network)]
+        won = [f"- {plain(text)}" for text in [*winners.answer(network), *latency_winners.answer(network)]]
         won = ["", "The winner at each sparsity and latency:", "", *won] if won else []
-        parts.append("\n".join([f"### {_plain(network.model)}", "", *lines, "", _NOTE, *said, *won]))
+        parts.append("\n".join([f"### {plain(network.model)}", "", *lines, "", _NOTE, *said, *won]))
     parts += [_TESTS] if parts else []
     if searched:
         head, rows = (
             search_verdicts.head(searched),
-            [[_plain(cell) for cell in row] for row in search_verdicts.rows(searched)],
+            [[plain(cell) for cell in row] for row in search_verdicts.rows(searched)],
         )
-        head = [_plain(name) for name in head]
+        head = [plain(name) for name in head]
         lines = (
             [_line(head), _line(["---"] * len(head)), *map(_line, rows), "", f"{search_verdicts.CAPTION}."]
             if rows
             else []
         )
-        said = [f"- {_plain(text)}" for text in search_verdicts.sentences(searched)]
-        parts.append("\n".join([f"### {_plain(searched.network.model)}: search of ratios", "", *lines, *said]))
+        said = [f"- {plain(text)}" for text in search_verdicts.sentences(searched)]
+        parts.append("\n".join([f"### {plain(searched.network.model)}: search of ratios", "", *lines, *said]))
     if checks := sanity.table(sanity.checked(results, margin)):
         head = list(sanity.HEAD)
-        lines = [_line(head), _line(["---"] * len(head)), *(_line([_plain(cell) for cell in row]) for row in checks)]
-        parts.append("\n".join(["### sanity checks", "", *lines, "", f"{_plain(sanity.caption(margin))}."]))
+        lines = [_line(head), _line(["---"] * len(head)), *(_line([plain(cell) for cell in row]) for row in checks)]
+        parts.append("\n".join(["### sanity checks", "", *lines, "", f"{plain(sanity.caption(margin))}."]))
     if demands:
-        rows = [[_plain(cell) for cell in row] for row in checklist.table(demands)]
+        rows = [[plain(cell) for cell in row] for row in checklist.table(demands)]
         lines = [_line(checklist.HEAD), _line(["---"] * len(checklist.HEAD)), *map(_line, rows)]
         parts.append("\n".join(["### checklist", "", f"{checklist.summary(demands)}.", "", *lines]))
     return "\n\n".join(parts) + "\n"
@@ -113,7 +113,7 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown takes for nothing else."""
     return "".join(f"\\{char}" if char in "\\`*_{}[]<>#|" else char for char in _one_line(text))
 

@@ -19,6 +19,7 @@ from orchestrator.engine.search import Ground
 from orchestrator.engine.setting import Setting
 from orchestrator.spec.loading import dump, load
 from orchestrator.spec.models import Spec
+from orchestrator.sweep.around import environment
 from orchestrator.sweep.collect import collect
 from orchestrator.sweep.driver import Driver
 from orchestrator.sweep.outcome import Outcome, finished, resumed
@@ -57,11 +58,13 @@ def run_sweep(
     hours: float | None = None,
     console: Console | None = None,
     leave: bool = False,
+    describe: Callable[[SweepFolder], object] = lambda folder: None,
     report: Callable[[SweepFolder], object] = lambda folder: None,
 ) -> Outcome:
     """Run or resume a sweep in its folder. Ctrl-C stops it and it returns, once its workers have kept their
-    checkpoints; with `leave`, as for a command, the process ends where they take longer than a few seconds. `report`
-    writes the sweep's page at the end, unless it was told to stop. Raises
+    checkpoints; with `leave`, as for a command, the process ends where they take longer than a few seconds. `describe`
+    writes what MLflow says of the sweep meanwhile; `report` the sweep's page at the end, unless it was told to stop.
+    Raises
     SpecError, FolderError, DataError, ModelError or ClusterError before anything is run where that cannot work."""
     from orchestrator.tracking import Follower
 
@@ -80,7 +83,12 @@ def run_sweep(
         if spec.search and only in (None, spec.search.method.name):
             search = RatioSearch(spec, folder, plan, hours=lambda: (time.monotonic() - began) / 3600)
         driver = Driver(spec, folder, plan, console, leave, search)
-        summary = {**whole.summary(folder.store.has), "run": driver.run_id, "search": _searched(spec)}
+        summary = {
+            **whole.summary(folder.store.has),
+            "run": driver.run_id,
+            "search": _searched(spec),
+            "environment": environment(),
+        }
         write_sealed(folder.path / "plan.json", summary)
         for note in load_data(spec.data).notes:
             driver.progress.say(f"note: {note}")
@@ -89,6 +97,7 @@ def run_sweep(
                                 "recipe or warm start), and are not gone on with")  # fmt: skip
         if old := _replaced(folder, plan):
             driver.progress.say(f"{old} results are of other settings or other code: their trials run again")
+        _report(folder, describe, driver, "summary.md")
         follower = None
         if spec.tracking.enabled:
             follower = Follower(folder.path, spec.name, spec.tracking, say=driver.progress.say)
@@ -106,7 +115,7 @@ def run_sweep(
             try:
                 write_csv(folder)
                 if not driver.interrupted:
-                    _report(folder, report, driver)
+                    _report(folder, report, driver, "report.html")
             finally:
                 if follower:
                     outcome.tracking = follower.close(driver.patience(), run_status(folder))
@@ -135,11 +144,11 @@ def _searched(spec: Spec) -> dict[str, Any] | None:
     return {"definition": definition, "trials": spec.search.trials}
 
 
-def _report(folder: SweepFolder, report: Callable[[SweepFolder], object], driver: Driver) -> None:
+def _report(folder: SweepFolder, report: Callable[[SweepFolder], object], driver: Driver, what: str) -> None:
     try:
         report(folder)
     except Exception as error:  # whatever is wrong with the page, the results stand
-        driver.progress.say(f"report.html is not up to date ({error}); `jackpot report {folder.path}` writes it")
+        driver.progress.say(f"{what} is not up to date ({error}); `jackpot report {folder.path}` writes it")
 
 
 def _refuse_another(folder: SweepFolder, spec: Spec) -> None:

@@ -13,6 +13,7 @@ from orchestrator.engine.folder import parse_events
 from orchestrator.spec.models import Tracking
 from orchestrator.tracking.about import environment, facts
 from orchestrator.tracking.aggregate import Cell, cell_of
+from orchestrator.tracking.model import register
 from orchestrator.tracking.record import Result
 from orchestrator.tracking.where import exclusive, reachable, reason, uri_of
 from orchestrator.tracking.window import NOTE, FilesLag, Window
@@ -114,6 +115,8 @@ class Tracker:
             self._follow(window)
         self._known.at_first = None
         self._sweep(window, status, ended)
+        if ended:
+            self._register(window, report)
 
     def _open(self, identity: str) -> Window:
         if self._window is not None:
@@ -190,6 +193,18 @@ class Tracker:
             window.attach(path)
         if ended and (self.folder / "search" / "summary.json").exists():
             window.record_search(self.folder / "search" / "summary.json")
+
+    def _register(self, window: Window, report: Report) -> None:
+        """Register the winning tickets as models, those of the sweep as it stands now."""
+        try:
+            winners = read_sealed(self.folder / "winners.json")["winners"]
+        except (FileNotFoundError, Corrupt):
+            return  # an earlier sweep's, or none that has a report
+        for winner in winners:
+            try:
+                register(window.client, window.runs, self.folder, winner, window.several_networks)
+            except Exception as error:
+                report.failed[f"the model of {winner['trial']}"] = reason(error)
 
     def _files(self, ended: bool) -> list[Path]:
         """The sweep's own files that are there. The study is a database, whole only once the sweep has ended."""
