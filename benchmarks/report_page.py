@@ -58,6 +58,8 @@ def made_up(path: Path, count: int, epochs: int) -> SweepFolder:
         (method, sparsity), seed = arms[i % len(arms)], i // len(arms)
         result = _result(method, sparsity, seed, epochs, draw)
         write_sealed(path / "trials" / result["trial"] / "result.json", result)
+        (path / "trials" / result["trial"] / "log.txt").write_text("made up\n", encoding="utf-8")
+        (path / "trials" / result["trial"] / "ticket.safetensors").write_bytes(b"made up")
         planned.append({"trial": result["trial"], "key": "k"})
     write_sealed(path / "plan.json", {"planned": planned})
     (path / "spec.yaml").write_text(f"name: {path.name}\n", encoding="utf-8")
@@ -82,6 +84,7 @@ def _result(method: str, sparsity: float, seed: int, epochs: int, draw: random.R
         "layers": [_layer(i, sparsity, draw) for i in range(LAYERS)], "latency": [], "collapsed": [],
         "history": [_epoch(epoch, epochs, best, draw) for epoch in range(1, epochs + 1)],
         "error": {"type": "Diverged", "message": "the loss is not finite", "traceback": ""} if diverged else None,
+        "params": {f"recipe.option{i}": i for i in range(25)}, "attempts": 1,
         "blocked_by": None, "started": 1.7e9, "ended": 1.7e9 + 350,
         "host": {"hostname": f"node{seed % 4}", "device": "cpu", "threads": 1},
         "versions": {"python": "3.11", "torch": "2.15"},

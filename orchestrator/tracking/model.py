@@ -55,11 +55,14 @@ def save(ticket_file: Path, path: Path) -> list[str]:
     from mlflow.types import Schema, TensorSpec
 
     from orchestrator.engine.export.program import FromPixels
-    from orchestrator.engine.export.trial import with_zeros_removed
+    from orchestrator.engine.export.trial import warn_of_changed_source, with_zeros_removed
     from orchestrator.engine.seeds import generator
     from orchestrator.engine.ticket import read_ticket
 
     ticket = with_zeros_removed(read_ticket(ticket_file))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a model of another source than the trial's may give other logits
+        warn_of_changed_source(ticket)
     given, classes = ticket.structure["input"], ticket.structure["classes"]
     net = FromPixels(ticket.network(), given["mean"], given["std"]).eval()
     shape = (_EXAMPLES, *given["shape"])

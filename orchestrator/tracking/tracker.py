@@ -82,7 +82,7 @@ class Tracker:
         else:
             if report.failed:
                 trial, why = next(iter(report.failed.items()))
-                report.message = self.behind(f"{len(report.failed)} trials could not be written, first {trial}: {why}")
+                report.message = self.behind(f"{len(report.failed)} could not be written, first {trial}: {why}")
         return report
 
     @property
@@ -115,7 +115,7 @@ class Tracker:
             self._follow(window)
         self._known.at_first = None
         self._sweep(window, status, ended)
-        if ended:
+        if status in ("FINISHED", "FAILED"):  # who stopped a sweep does not wait for this
             self._register(window, report)
 
     def _open(self, identity: str) -> Window:

@@ -56,7 +56,7 @@ def export_ticket(ticket: LoadedTicket, path: Path, format: str, with_normalisat
     """Write a ticket as safetensors, onnx or pt2, whole or not at all. Raises TicketError where its network cannot be
     built, ExportError where it cannot be traced or the file not be written."""
     ticket = with_zeros_removed(ticket)
-    _warn_of_changed_source(ticket)
+    warn_of_changed_source(ticket)
     net = ticket.network()
     structure = describe(ticket, ticket.dense_network(), net)
     structure["input"] = {
@@ -154,7 +154,7 @@ def _check_target(path: Path, source: Path, force: bool) -> None:
         raise ExportError(f"{path}: the folder {folder} cannot be written to; choose another, or mend its permissions")
 
 
-def _warn_of_changed_source(ticket: LoadedTicket) -> None:
+def warn_of_changed_source(ticket: LoadedTicket) -> None:
     """A user's own network is built from the source that lies here now, which may compute something else than the one
     that was trained."""
     network = Model.model_validate(ticket.structure["network"])
