@@ -170,6 +170,8 @@ class Tracking(Section):
     """A tracking server or database (default: mlflow.db in the sweep's folder)."""
     experiment: str = Field(default="jackpot", min_length=1)
     """The MLflow experiment that holds the sweep's runs."""
+    system_metrics: bool = False
+    """Log with every epoch how busy the machine and the GPU were, and how full their memories."""
 
 
 class Spec(Section):

@@ -106,6 +106,7 @@ tracking:                         # MLflow
   enabled: true
   # uri: http://localhost:5000    # a server or database; mlflow.db in the sweep's folder if left out
   experiment: jackpot
+  system_metrics: false           # with every epoch, how busy the machine was and how full its memories
 
 # storage: sweeps                 # the folder that holds the folders of sweeps
 keep: all                         # every stage, so that extending the sweep is cheap; or tickets: drop at the

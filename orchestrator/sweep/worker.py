@@ -20,6 +20,7 @@ from orchestrator.engine.trial import failure, run_trial
 from orchestrator.engine.trials import Trial
 from orchestrator.engine.watch import Stopped, Watch, turn_file
 from orchestrator.spec.models import Spec
+from orchestrator.sweep.system import system_metrics
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Worker(tune.Trainable):
             cuts=config["cuts"],
             owners=config["owners"],
             stopping=_Stopping(self.sweep),
-            tell=_Teller(self.sweep, trial.id),
+            tell=_Teller(self.sweep, trial.id, self.spec.tracking.system_metrics),
         )
         setting = self.settings.setdefault(trial.model.model_dump_json(), Setting(self.spec, trial.model))
         try:
@@ -142,15 +143,17 @@ class _Stopping:
 
 
 class _Teller:
-    """Writes the events of a trial; a wait is told once, not at every look."""
+    """Writes the events of a trial; a wait is told once, not at every look. `system`: with every epoch, how busy the
+    machine is."""
 
-    def __init__(self, sweep: SweepFolder, trial: str) -> None:
-        self._sweep, self._trial = sweep, trial
+    def __init__(self, sweep: SweepFolder, trial: str, system: bool) -> None:
+        self._sweep, self._trial, self._system = sweep, trial, system
         self._last: dict[str, Any] = {}
 
     def __call__(self, event: dict[str, Any]) -> None:
         if event != self._last:
-            self._sweep.tell(self._trial, event)
+            of_machine = system_metrics() if self._system and "epoch" in event else {}
+            self._sweep.tell(self._trial, {**event, **of_machine})
         self._last = event
 
 

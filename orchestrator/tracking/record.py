@@ -19,6 +19,9 @@ PROPOSALS = (*STATUSES, "missing")
 COURSE = ("accuracy/val", "loss/train", "loss/val")
 """Of an epoch, what is shown while a trial runs, as `course/...`."""
 
+SYSTEM = "system/"
+"""How the metrics begin that MLflow shows on a page of their own."""
+
 _VALUE_LENGTH = 5000  # MLflow takes 6000 in a param, 8000 in a tag
 _NAME_LENGTH = 250
 
@@ -109,6 +112,7 @@ def course_points(events: Iterable[Mapping[str, Any]]) -> list[Point]:
         if "epoch" in event:
             epochs += 1
             values = {f"course/{name}": event[name] for name in COURSE if name in event}
+            values |= {name: value for name, value in event.items() if name.startswith(SYSTEM)}
             add_points(points, values, milliseconds(event["time"]), epochs)
     return list(points.values())
 

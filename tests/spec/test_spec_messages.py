@@ -105,7 +105,7 @@ CASES = [
     ("recipe: {epochs: 1, nesterov: on}", ["recipe.nesterov: expected true or false, found the text 'on'"]),
     ("recipe: {epochs: 1, nesterov: 1}", ["recipe.nesterov: expected true or false, found 1"]),
     ("recipe: 3", [f"recipe: expected a section with the keys {RECIPE_KEYS}, found 3"]),
-    ("tracking:", ["tracking: expected a section with the keys enabled, uri, experiment, found nothing"]),
+    ("tracking:", ["tracking: expected a section with the keys enabled, uri, experiment, system_metrics, found nothing"]),
     ("tracking: {uri: 5000}", ["tracking.uri: expected text, found 5000; quote it: '5000'"]),
     ("name: 7", ["name: expected text, found 7; quote it: '7'"]),
     ("name: [a]", ["name: expected text, found a list"]),

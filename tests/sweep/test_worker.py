@@ -5,6 +5,7 @@ import os
 import pytest
 
 from orchestrator.engine.plan import make_plan
+from orchestrator.tracking.record import course_points
 
 
 @pytest.fixture
@@ -12,8 +13,8 @@ def step(make_spec, sweep_folder):
     """One trial, run by a worker in this process: what it tells the driver."""
     from orchestrator.sweep.worker import Worker
 
-    def run(prepare=lambda worker, trial: None):
-        spec = make_spec()
+    def run(prepare=lambda worker, trial: None, **sections):
+        spec = make_spec(**sections)
         plan = make_plan(spec)
         (planned,) = plan.planned
         worker = Worker.__new__(Worker)  # Tune's own start is not needed
@@ -34,6 +35,17 @@ def test_a_trial_to_its_end(step, sweep_folder):
     log = (sweep_folder.trial(result["trial"]) / "log.txt").read_text()
     assert "epoch 2 of 2: lr " in log
     assert f"tested: accuracy/test {result['metrics']['accuracy/test']:.6g}, " in log
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_every_epoch_says_how_busy_the_machine_is_where_that_is_asked_for(step, sweep_folder, asked):
+    _, result = step(tracking={"system_metrics": asked})
+    epochs = [event for event in sweep_folder.events(result["trial"]) if "epoch" in event]
+    assert [event["epoch"] for event in epochs] == [1, 2]
+    points = [point for point in course_points(epochs) if point.key.startswith("system/")]
+    assert [point.step for point in points if point.key == "system/cpu_utilization_percentage"] == [1, 2] * asked
+    for point in points:
+        assert (0 <= point.value <= 100) if point.key.endswith("percentage") else (10 < point.value < 1e8), point
 
 
 def test_a_log_that_cannot_be_written(step):
