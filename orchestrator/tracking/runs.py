@@ -47,6 +47,12 @@ class Runs:
         own = {"jackpot.id": self.identity, "jackpot.sweep": self.sweep, "jackpot.kind": kind}
         return self.client.create_run(self.experiment, start_time=started, tags={**own, **tags}, run_name=name)
 
+    def rename(self, run: Any, name: str) -> None:
+        """Give a run a name, unless it has it."""
+        if run.info.run_name != name:
+            self.client.update_run(run.info.run_id, name=name)
+            run.info._run_name = name
+
     def delete(self, run: Any) -> None:
         """Delete a run (MLflow keeps it among the deleted ones)."""
         self.client.delete_run(run.info.run_id)

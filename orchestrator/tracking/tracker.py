@@ -169,13 +169,13 @@ class Tracker:
         for trial in self._trials("events.jsonl"):
             run, shown, before = known.followed.get(trial, (None, 0, ()))
             stamp = _stamp(self.folder / "trials" / trial / "events.jsonl")
-            if trial in known.done or trial not in rows or before == stamp:
+            if trial in known.done or before == stamp:
                 continue
             events = self._events(trial)
             if not any(event.get("run") == plan["run"] for event in events if "begin" in event):
                 continue  # it ran in an earlier run of the sweep, and has not begun again yet
             run = run or next(iter(self._runs_of(window, trial)), None)
-            known.followed[trial] = (*window.follow(rows[trial], run, events, shown), stamp)
+            known.followed[trial] = (*window.follow(rows.get(trial, _proposal(trial)), run, events, shown), stamp)
 
     def _sweep(self, window: Window, status: str | None, ended: bool) -> None:
         """What stands on the run of the sweep itself: description, environment, files, status."""
@@ -237,6 +237,11 @@ def _plan(folder: Path) -> dict[str, Any]:
         return read_sealed(folder / "plan.json")
     except (FileNotFoundError, Corrupt):
         return {}
+
+
+def _proposal(trial: str) -> dict[str, Any]:
+    """What is known of a trial that a search decided on, before its result: its run stands below the sweep's."""
+    return {"trial": trial, "search": trial}
 
 
 def _shortened(text: str) -> str:

@@ -121,12 +121,13 @@ class Window:
         points, params = aggregate_points(results), aggregate_params(results)
         run = self._cells.get(key)
         if run is not None and run.data.tags.get(RESULT) == seal:
-            return
+            return self.runs.rename(run, run_name(results[0], self.several_networks, seed=False))
         replaced = run is not None and _beyond_change(run, points, params)
         if replaced:
             self.runs.delete(self._cells.pop(key))
         self.home(results[0], min(result["started"] for result in results))
         run = self._cells[key]
+        self.runs.rename(run, run_name(results[0], self.several_networks, seed=False))
         tags = {name: text_of(value) for name, value in cell._asdict().items()}
         if RESULT not in run.data.tags:
             self.client.log_inputs(run.info.run_id, dataset_inputs(results[0]))
@@ -155,6 +156,8 @@ class Window:
         home, status = self.home(result, result["started"]), STATUSES[result["status"]]
         if kept and kept.data.tags.get(PARENT) != home:
             self.runs.tag(kept, PARENT, home)
+        if kept:
+            self.runs.rename(kept, run_name(result, self.several_networks))
         if kept and kept.data.tags.get(RESULT) == seal:
             if kept.info.status != status:
                 self.runs.end(kept, status, milliseconds(result["ended"]))
@@ -166,7 +169,7 @@ class Window:
         return True
 
     def _create_trial(self, row: Mapping[str, Any], home: str, tags: Mapping[str, str], started: float) -> Any:
-        name = run_name(row, self.several_networks)
+        name = run_name(row, self.several_networks) if "label" in row else row["trial"]
         own = {"jackpot.trial": row["trial"], PARENT: home, **tags}
         return self.runs.create("trial", name, own, milliseconds(started))
 
