@@ -14,9 +14,9 @@ _UNKNOWN = "unknown"
 
 
 def check_schema(uri: str, spare: bool = False) -> None:
-    """Raise TrackingError where a database is of an older or newer schema than this MLflow's: MLflow itself would change
-    an older one without asking, and there is no way back. Nothing is written. Says nothing of tracking servers, and of
-    databases that are not there yet or hold no experiment: MLflow makes, or goes on making, their tables.
+    """Raise TrackingError where a database is of an older or newer schema than this MLflow's: MLflow itself would
+    change an older one without asking, and there is no way back. Nothing is written. Says nothing of tracking servers,
+    nor of databases that are not there yet or hold no experiment: MLflow makes, or goes on making, their tables.
 
     spare: whether the runs can be made anew from the results, so that the database may be removed."""
     if is_server(uri) or (uri.startswith("sqlite:///") and not _size(uri)):
@@ -33,6 +33,7 @@ def check_schema(uri: str, spare: bool = False) -> None:
 
     here, address = f"MLflow {mlflow.__version__} here", without_credentials(uri)
     anew = "; or remove mlflow.db, which the next pass makes anew from the results" if spare else ""
+    signed = "" if uri.startswith("sqlite") else " with its user and password put in"
     if not _known(found):
         raise TrackingError(
             f"its database is of a newer schema ({found}) than {here} knows ({wanted}); install the newer "
@@ -40,7 +41,7 @@ def check_schema(uri: str, spare: bool = False) -> None:
         )
     raise TrackingError(
         f"its database is of an older schema ({found}) than {here} expects ({wanted}), and was left as it is; back it "
-        f"up, then run `mlflow db upgrade '{address}'` with its user and password put in{anew}"
+        f"up, then run `mlflow db upgrade '{address}'`{signed}{anew}"
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from orchestrator.spec.models import Tracking
-from orchestrator.spec.sharing import without_credentials
+from orchestrator.spec.sharing import password_of, without_credentials
 
 _SERVERS = ("http", "https")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -76,8 +76,7 @@ def _with_driver(uri: str) -> str:
 def discreet(text: str, uri: str) -> str:
     """A message without what an address in it says in secret."""
     text = text.replace(uri, without_credentials(uri))
-    # one that was not escaped may hold any of / ? # @
-    secret = uri.partition("://")[2].rpartition("@")[0].partition(":")[2]
+    secret = password_of(uri)
     for word in filter(None, (secret, unquote(secret))):
         text = text.replace(word, "***")
     return text
