@@ -8,13 +8,14 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     from orchestrator.engine.folder import SweepFolder
     from orchestrator.spec.loading import Loaded
+    from orchestrator.spec.models import Spec
 
 
 def wrong(*lines: str) -> NoReturn:
@@ -22,6 +23,18 @@ def wrong(*lines: str) -> NoReturn:
     for line in lines:
         print(line, file=sys.stderr)
     raise typer.Exit(2)
+
+
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking",
+        metavar="URI",
+        help="The MLflow server or database, without a password (default: the spec's tracking.uri, else "
+        "MLFLOW_TRACKING_URI, else mlflow.db in the sweep's folder).",
+    ),
+]
+"""The option `--tracking`."""
 
 
 @contextmanager
@@ -85,6 +98,18 @@ def find_trial(trial: str) -> tuple[SweepFolder, str]:
 
     with said():
         return folder.find_trial(trial)
+
+
+def tracked_at(uri: str | None) -> list[str]:
+    """The override of a spec that `--tracking URI` is."""
+    return [] if uri is None else [f"tracking.uri={json.dumps(uri)}"]
+
+
+def load_tracked(folder: SweepFolder, uri: str | None) -> Spec:
+    """The spec of a sweep, with the address of `--tracking` if one was given."""
+    from orchestrator.spec.loading import load
+
+    return load(folder.path / "spec.yaml", tracked_at(uri)).require()
 
 
 def print_json(value: Any) -> None:

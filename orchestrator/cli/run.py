@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.common import load_checked, print_json, said, wrong
+from orchestrator.cli.common import Where, load_checked, print_json, said, tracked_at, wrong
 
 EXAMPLES = "Examples: jackpot run quickstart | jackpot run my.yaml --set recipe.epochs=5 --out /scratch/mine"
 
@@ -24,16 +24,19 @@ def command(
     only: Annotated[str | None, typer.Option(help="Run the trials of one method alone.")] = None,
     max_hours: Annotated[float | None, typer.Option(min=0.0, help="Stop after this long; resume any time.")] = None,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster instead of one started here.")] = None,
+    tracking: Where = None,
 ) -> None:
     """Run a sweep, or go on with one: what has a result is skipped, a training continues from its checkpoint."""
     if json and not dry_run:
         wrong("--json goes with --dry-run; the results of a run are in results.csv and `jackpot status --json`")
-    loaded = load_checked(spec, set_ or [])
+    chosen = load_checked(spec, [*(set_ or []), *tracked_at(tracking)]).require()
+    if tracking is not None and not chosen.tracking.enabled:
+        wrong("--tracking: the spec says `tracking: {enabled: false}`; add --set tracking.enabled=true")
     with said():
         if dry_run:
-            _dry_run(loaded.require(), out, only, json)
+            _dry_run(chosen, out, only, json)
             return
-        _run(loaded.require(), out, only, max_hours, address)
+        _run(chosen, out, only, max_hours, address)
 
 
 def _dry_run(spec: object, out: str | None, only: str | None, json: bool) -> None:

@@ -17,6 +17,7 @@ from orchestrator.spec.messages import spec_problems
 from orchestrator.spec.models import Spec
 from orchestrator.spec.problems import Path, Problem, SpecError, show_path
 from orchestrator.spec.reading import Dumper
+from orchestrator.spec.sharing import said_of
 from orchestrator.spec.sources import plain, read_source
 
 # Stands in for the sections that are wrong, so that the right ones can be read without them.
@@ -110,7 +111,7 @@ def _override(loaded: Loaded, overrides: Sequence[str]) -> None:
             loaded.lines = {known: line for known, line in loaded.lines.items() if known[: len(path)] != path}
             loaded.overridden = {k: v for k, v in loaded.overridden.items() if k[: len(path)] != path}
             loaded.problems = [p for p in loaded.problems if p.path[: len(path)] != path]
-        loaded.overridden[path] = text
+        loaded.overridden[path] = said_of(text)
         loaded.problems += problems
 
 

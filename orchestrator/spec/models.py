@@ -14,6 +14,7 @@ from orchestrator.spec.data import Data
 from orchestrator.spec.method import Method
 from orchestrator.spec.search import Search
 from orchestrator.spec.section import Named, Scalar, Section, Sparsity, Written, as_list, each_once
+from orchestrator.spec.sharing import refuse_password
 
 
 class Model(BaseModel):
@@ -167,11 +168,17 @@ class Tracking(Section):
 
     enabled: bool = True
     uri: str | None = None
-    """A tracking server or database (default: mlflow.db in the sweep's folder)."""
-    experiment: str = Field(default="jackpot", min_length=1)
+    """A tracking server or database, without a password (default: MLFLOW_TRACKING_URI, else mlflow.db in the sweep's
+    folder)."""
+    experiment: str = Field(default="jackpot", min_length=1, max_length=256)  # what MLflow's databases hold
     """The MLflow experiment that holds the sweep's runs."""
     system_metrics: bool = False
     """Log with every epoch how busy the machine and the GPU were, and how full their memories."""
+
+    @field_validator("uri")
+    @classmethod
+    def _without_password(cls, value: str | None) -> str | None:
+        return value if value is None else refuse_password(value)
 
 
 class Spec(Section):

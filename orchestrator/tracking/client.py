@@ -18,13 +18,17 @@ _SETTINGS = {
 }
 
 
-def connect(uri: str) -> Any:
-    """An `MlflowClient` for an address. What the user set in the environment is left alone. No server is
-    asked yet; a database is created or upgraded on the first use."""
+def quieten() -> None:
+    """Set what MLflow reads when it is loaded. What the user set in the environment is left alone."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def connect(uri: str) -> Any:
+    """An `MlflowClient` for an address. No server is asked yet; a database is created or upgraded on the first use."""
+    quieten()
     from mlflow import MlflowClient  # 4 s: only where runs are written
 
     return MlflowClient(tracking_uri=uri, registry_uri=uri)

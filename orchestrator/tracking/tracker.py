@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +12,11 @@ from orchestrator.engine.folder import parse_events
 from orchestrator.spec.models import Tracking
 from orchestrator.tracking.about import environment, facts
 from orchestrator.tracking.aggregate import Cell, cell_of
+from orchestrator.tracking.client import quieten
 from orchestrator.tracking.model import register
 from orchestrator.tracking.record import Result
-from orchestrator.tracking.where import exclusive, reachable, reason, uri_of
+from orchestrator.tracking.schema import check_schema
+from orchestrator.tracking.where import discreet, exclusive, own_database, reachable, reason, uri_of
 from orchestrator.tracking.window import NOTE, FilesLag, Window
 
 # what MLflow answers when one request is at fault, and the next may well succeed
@@ -93,7 +94,7 @@ class Tracker:
     def behind(self, why: str) -> str:
         """One line that says that the runs are not up to date, why, and how to catch up."""
         text = f"MLflow ({self.uri}) is behind: {why}. Results are safe; `jackpot sync {self.folder}` catches up"
-        return re.sub(r"://[^/@\s]+@", "://", text)  # no password on a screen or in a log
+        return discreet(text, self.uri)
 
     def _pass(self, identity: str, status: str | None, report: Report) -> None:
         window = self._open(identity)
@@ -123,6 +124,8 @@ class Tracker:
             self._window.unstored = None
             return self._window
         reachable(self.uri)
+        quieten()  # before anything of MLflow's is loaded
+        check_schema(self.uri, spare=self.uri == own_database(self.folder))
         several = len(_listed(self.folder / "spec.yaml")) > 1
         self._window = Window(self.folder, self.name, identity, self.uri, self.experiment, several)
         self._known.at_first = self._window.trials()

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.spec.models import Tracking
+from orchestrator.spec.sharing import without_credentials
 from orchestrator.tracking.links import Links
 from orchestrator.tracking.tracker import Tracker
-from orchestrator.tracking.where import TrackingError, artifact_root, is_server
+from orchestrator.tracking.where import TrackingError, artifact_root, discreet, is_server
 
 _FIRST_PORT, _PORTS = 5000, 100
 _START_SECONDS = 90.0  # on a slow machine, imports alone take half a minute
@@ -40,7 +41,7 @@ def serve(
     if message := tracker.sync(status).message:
         say(message)
     if is_server(tracker.uri):
-        _say_links(tracker, tracker.uri, say)
+        _say_links(tracker, without_credentials(tracker.uri), say)
         return
     with _interruptible(), contextlib.suppress(KeyboardInterrupt):
         with server(tracker.uri, artifact_root(folder, tracker.uri), host, port, allowed) as (base, process):
@@ -89,6 +90,8 @@ def server(
                 if _listens(process, Path(scratch), retry=port is None):
                     yield (f"http://[{host}]:{chosen}" if ":" in host else f"http://{host}:{chosen}"), process
                     return
+            except TrackingError as error:
+                raise TrackingError(discreet(str(error), uri)) from None  # the server may have said its address
             finally:
                 _end(process)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
 import re
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from orchestrator.spec.models import Tracking
+from orchestrator.spec.sharing import password_of, without_credentials
 
 _SERVERS = ("http", "https")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -54,19 +56,36 @@ def uri_of(folder: Path, tracking: Tracking) -> str:
     scheme = uri.split(":", 1)[0].split("+", 1)[0].lower() if ":" in uri else ""
     if scheme not in (*_SERVERS, *_DATABASES):
         raise ValueError(
-            f"{source}: {uri!r} is no place MLflow keeps runs; expected "
+            f"{source}: {without_credentials(uri)!r} is no place MLflow keeps runs; expected "
             "http(s)://HOST:PORT, sqlite:///PATH.db, postgresql://, mysql:// or mssql:// "
             "(default: a database in the sweep's folder)"
         )
     if scheme == "sqlite":
         return "sqlite:///" + str(Path(uri.removeprefix("sqlite:///")).absolute())
+    return _with_driver(uri)
+
+
+def _with_driver(uri: str) -> str:
+    """A database's address for the driver that is installed: without a word, SQLAlchemy takes psycopg alone."""
+    plain = "postgresql://"
+    if uri.startswith(plain) and not importlib.util.find_spec("psycopg") and importlib.util.find_spec("psycopg2"):
+        return f"postgresql+psycopg2://{uri.removeprefix(plain)}"
     return uri
+
+
+def discreet(text: str, uri: str) -> str:
+    """A message without what an address in it says in secret."""
+    text = text.replace(uri, without_credentials(uri))
+    secret = password_of(uri)
+    for word in filter(None, (secret, unquote(secret))):
+        text = text.replace(word, "***")
+    return text
 
 
 def reachable(uri: str) -> None:
     """See that something listens where a database's server should be, for MLflow itself tries for minutes. Raises
     TrackingError where nothing does; says nothing of files and of tracking servers."""
-    parts = urlsplit(uri)
+    parts = urlsplit(without_credentials(uri))
     default = _PORTS.get(parts.scheme.split("+", 1)[0])
     if not parts.hostname or default is None:
         return  # or a server that is found in some way of the database's own

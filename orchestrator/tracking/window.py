@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,11 @@ class Window:
     def trials(self, trial: str | None = None) -> dict[str, list[Any]]:
         """The active runs of one trial, or of all, by trial."""
         found: dict[str, list[Any]] = {}
-        for run in self.runs.search("trial", trial=trial) if trial else self.runs.search("trial"):
+        if trial is None or re.search(r"['\\]", trial):  # MLflow's filters can hold no quote
+            runs = self.runs.search("trial")
+        else:
+            runs = self.runs.search("trial", trial=trial)
+        for run in runs:
             found.setdefault(run.data.tags["jackpot.trial"], []).append(run)
         return found
 
@@ -223,7 +228,9 @@ class Window:
         """Add a file of the sweep to the parent run, in the folder it has in the sweep's, unless the parent has this
         very content."""
         place = path.relative_to(self.folder)
-        tag, content = key_of(f"jackpot.file.{place.as_posix()}"), file_digest(path)
+        tag, content = f"jackpot.file.{place.as_posix()}", file_digest(path)
+        if key_of(tag) != tag:  # two names must not become one
+            tag = f"jackpot.file.{digest(place.as_posix())[:16]}"
         if self.parent.data.tags.get(tag) != content:
             within = None if place.parent == Path() else place.parent.as_posix()
             self._store(lambda: self.client.log_artifact(self.parent.info.run_id, str(path), within))

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fake_sweeps
+import postgresql as databases
 import pytest
 
 from orchestrator.tracking.client import connect
@@ -34,3 +35,13 @@ def make_sweep(tmp_path: Path, empty_database: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def postgresql(
+    tmp_path_factory: pytest.TempPathFactory, needs_system: Callable[[bool, str], None]
+) -> Iterator[databases.Cluster]:
+    """A PostgreSQL with password authentication."""
+    needs_system(databases.PROGRAMS is not None, "Debian's package postgresql")
+    with databases.cluster(tmp_path_factory.mktemp("postgresql")) as cluster:
+        yield cluster
