@@ -111,7 +111,7 @@ def points(difference: Difference, plus_minus: str = "±") -> str:
     if found is None:
         return ""
     interval = "" if found.half_width is None else f" {plus_minus} {found.half_width:.2f}"
-    return f"{found.mean:+.2f}{interval} ({found.seeds})"
+    return f"{round(found.mean, 2) + 0.0:+.2f}{interval} ({found.seeds})"  # no -0.00
 
 
 def sentence(pairs: list[Comparison]) -> str:
