@@ -76,7 +76,7 @@ class Server:
             self.process = None
 
     def tell(self, word: str) -> None:
-        """"fill" or "empty" its small disk. Returns once that is done."""
+        """Have its small disk changed: "fill" or "empty". Returns once that is done."""
         (self.folder / word).touch()
         while (self.folder / word).exists():
             time.sleep(0.05)
@@ -88,13 +88,20 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self.to, self.fault = port, "nothing"
         """The server's port; one of FAULTS: only "errors" and "slow" are the proxy's."""
+        self.wanted: str | None = None
+        """The header `Authorization` without which a request is refused, if one is wanted."""
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 fault = proxy.fault
-                status, answer = (500, b"no") if fault == "errors" else proxy._ask(self, body)
+                if proxy.wanted and self.headers.get("Authorization") != proxy.wanted:
+                    status, answer = 401, b"who are you?"
+                elif fault == "errors":
+                    status, answer = 500, b"no"
+                else:
+                    status, answer = proxy._ask(self, body)
                 if fault == "slow":
                     time.sleep(LATE_SECONDS)
                 with contextlib.suppress(ConnectionError):  # who asked may have gone
