@@ -35,4 +35,4 @@ def test_the_sweep_goes_on_and_mlflow_catches_up(fault, undisturbed, tmp_path, n
         assert SAID[fault] in found.message
 
 
-SAID = {"errors": "answers with errors", "slow": "does not answer", "full": "500"}
+SAID = {"errors": "answers with errors", "slow": "does not answer", "full": "answers with errors"}
