@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from orchestrator.engine.files import digest
 from orchestrator.tracking.record import Result
 
 Files = Mapping[str, str | Path]
@@ -46,6 +48,27 @@ def store_files(client: Any, run: Any, files: Files) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         _lay_out(files, Path(scratch))
         client.log_artifacts(run.info.run_id, scratch)
+
+
+def store_file(client: Any, run: Any, path: Path, place: PurePath) -> None:
+    """Store a file of the sweep with its run, at its place in the sweep's folder."""
+    target = _stored_as(place)
+    within = None if target.parent == PurePath() else target.parent.as_posix()
+    if target.name == path.name:
+        client.log_artifact(run.info.run_id, str(path), within)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = shutil.copyfile(path, Path(scratch) / target.name)
+        client.log_artifact(run.info.run_id, str(copy), within)
+
+
+def _stored_as(place: PurePath) -> PurePath:
+    """A file's own name, but for characters at which MLflow's client cuts off the address that it asks a server for."""
+    own = place.as_posix()
+    clean = PurePath(re.sub(r"[#?%]", "_", own))
+    if clean == place:
+        return place
+    return clean.with_name(f"{clean.stem[:100]}-{digest(own)[:8]}{clean.suffix}")
 
 
 def _lay_out(files: Files, target: Path) -> None:

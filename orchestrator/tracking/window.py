@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.engine.files import digest, file_digest, read_sealed
 from orchestrator.tracking import client as clients
 from orchestrator.tracking.aggregate import Cell, aggregate_params, aggregate_points, cell_of
-from orchestrator.tracking.artifacts import store_files, trial_files
+from orchestrator.tracking.artifacts import store_file, store_files, trial_files
 from orchestrator.tracking.datasets import dataset_inputs
 from orchestrator.tracking.record import (
     STATUSES,
@@ -232,8 +232,7 @@ class Window:
         if key_of(tag) != tag:  # two names must not become one
             tag = f"jackpot.file.{digest(place.as_posix())[:16]}"
         if self.parent.data.tags.get(tag) != content:
-            within = None if place.parent == Path() else place.parent.as_posix()
-            self._store(lambda: self.client.log_artifact(self.parent.info.run_id, str(path), within))
+            self._store(lambda: store_file(self.client, self.parent, path, place))
             self.runs.tag(self.parent, tag, content)
 
     def describe(self, tags: Mapping[str, str]) -> None:

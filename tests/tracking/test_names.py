@@ -75,7 +75,11 @@ def test_files_may_be_called_anything_and_none_is_taken_for_another(make_sweep: 
     assert Tracker(folder, "tiny", Tracking()).sync(status="FINISHED").message is None
     ((parent,),) = runs(uri, "sweep").values()
     stored = folder / "mlartifacts" / parent.info.run_id / "artifacts" / "ratios"
-    assert {path.name: path.read_text() for path in stored.iterdir()} == {name: name for name in FILES}
+    # some characters are replaced, for MLflow's client cuts an address off at them
+    assert sorted(path.read_text() for path in stored.iterdir()) == sorted(FILES)
+    plain = [name for name in FILES if not {*name} & {*"#?%"}]
+    assert len(plain) == len(FILES) - 2
+    assert [(stored / name).read_text() for name in plain] == plain
     before = {path.name: path.stat().st_mtime_ns for path in stored.iterdir()}
     assert Tracker(folder, "tiny", Tracking()).sync().message is None
     assert {path.name: path.stat().st_mtime_ns for path in stored.iterdir()} == before
