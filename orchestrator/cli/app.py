@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli import (
+    compare,
     doctor,
     export,
     gc,
@@ -50,7 +51,9 @@ def _options(
     pass
 
 
-for verb in (run, validate, methods, ratios, status, logs, report, stop, gc, sync, ui, export, doctor, new, schema):
+for verb in (
+    run, validate, methods, ratios, status, logs, report, compare, stop, gc, sync, ui, export, doctor, new, schema,
+):  # fmt: skip
     app.command(name=verb.__name__.rpartition(".")[2], epilog=verb.EXAMPLES)(verb.command)
 
 

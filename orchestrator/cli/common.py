@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,9 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from orchestrator.engine.folder import SweepFolder
     from orchestrator.spec.loading import Loaded
     from orchestrator.spec.models import Spec
+
+PIPE_COLUMNS = 200
 
 
 def wrong(*lines: str) -> NoReturn:
@@ -115,3 +120,10 @@ def load_tracked(folder: SweepFolder, uri: str | None) -> Spec:
 def print_json(value: Any) -> None:
     """Print a value as JSON, for programs."""
     print(json.dumps(value, indent=2))
+
+
+def terminal() -> Console:
+    """Where tables go. A pipe has no width: there they are as wide as they need, not the 80 columns that rich takes."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS)

@@ -8,11 +8,9 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.common import Where, load_checked, print_json, said, tracked_at, wrong
+from orchestrator.cli.common import Where, load_checked, print_json, said, terminal, tracked_at, wrong
 
 EXAMPLES = "Examples: jackpot run quickstart | jackpot run my.yaml --set recipe.epochs=5 --out /scratch/mine"
-
-PIPE_COLUMNS = 200
 
 
 def command(
@@ -86,8 +84,7 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
     from orchestrator.sweep.outcome import resume_hint
 
     assert isinstance(spec, Spec)
-    # a pipe has no width: as wide as a table needs, not the 80 columns that rich takes
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS)
+    console = terminal()
     folder = folder_for(spec, out)
     outcome = run(spec, out=out, only=only, hours=hours, address=address, console=Console(stderr=True), leave=True)
     sweep = read(folder)

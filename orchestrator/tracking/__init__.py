@@ -1,9 +1,13 @@
 """MLflow, the window on a sweep: fed from the result files, which stay the truth. The one room that knows
 MLflow, and loads it inside functions only."""
 
+from orchestrator.tracking.comparison import Asked, Comparison, comparison
 from orchestrator.tracking.follower import Follower
 from orchestrator.tracking.tracker import Report, Tracker
-from orchestrator.tracking.ui import serve
-from orchestrator.tracking.where import TrackingError, uri_of
+from orchestrator.tracking.ui import is_loopback, serve
+from orchestrator.tracking.where import TrackingError, is_server, uri_of
 
-__all__ = ["Follower", "Report", "Tracker", "TrackingError", "serve", "uri_of"]
+__all__ = [
+    "Asked", "Comparison", "Follower", "Report", "Tracker", "TrackingError", "comparison", "is_loopback", "is_server",
+    "serve", "uri_of",
+]  # fmt: skip

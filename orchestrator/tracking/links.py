@@ -55,7 +55,7 @@ class Links:
 
     def compare(self, runs: Sequence[Any]) -> str:
         """MLflow's comparison of runs."""
-        return f"{self._base}{compare_path([run.info.run_id for run in runs[:MOST]], self._runs.experiment)}"
+        return f"{self._base}{compare_path([run.info.run_id for run in runs[:MOST]], [self._runs.experiment])}"
 
     def view(self, kind: str) -> str:
         """The experiment's table with the runs of a kind alone, in columns that answer questions, the most accurate
@@ -71,9 +71,9 @@ class Links:
         return f"{self._base}/experiments/{self._runs.experiment}/runs?viewStateShareKey={key}&{_PAGES}"
 
 
-def compare_path(runs: Sequence[str], experiment: str) -> str:
-    """Where under a server's address runs are compared, by their ids."""
-    asked = {"runs": json.dumps(list(runs), separators=(",", ":")), "experiments": json.dumps([experiment])}
+def compare_path(runs: Sequence[str], experiments: Sequence[str]) -> str:
+    """Where under a server's address runs of experiments are compared, all by their ids."""
+    asked = {"runs": json.dumps(list(runs), separators=(",", ":")), "experiments": json.dumps(list(experiments))}
     return "/compare-runs?" + "&".join([*(f"{name}={quote(value)}" for name, value in asked.items()), _PAGES])
 
 

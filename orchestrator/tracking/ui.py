@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import itertools
 import os
 import signal
@@ -20,7 +21,7 @@ from orchestrator.tracking.links import Links
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.tracking.where import TrackingError, artifact_root, discreet, is_server
 
-_FIRST_PORT, _PORTS = 5000, 100
+FIRST_PORT, _PORTS = 5000, 100
 _START_SECONDS = 90.0  # on a slow machine, imports alone take half a minute
 _END_SECONDS = 5.0
 _OUTPUT = "output"
@@ -45,11 +46,25 @@ def serve(
         return
     with _interruptible(), contextlib.suppress(KeyboardInterrupt):
         with server(tracker.uri, artifact_root(folder, tracker.uri), host, port, allowed) as (base, process):
-            _say_links(tracker, base, say)
+            _say_links(tracker, as_asked_for(base, host, allowed), say)
             say("Ctrl-C ends it.")
             while (ended := _exit_status(process)) is None:
                 time.sleep(0.2)
         raise TrackingError(f"the MLflow server ended by itself with status {ended}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on can be reached from this machine alone."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def as_asked_for(base: str, host: str, allowed: Sequence[str]) -> str:
+    """A server's address as others may ask for it: 0.0.0.0 is listened on, but nobody's name."""
+    if is_loopback(host) or not allowed:
+        return base
+    return f"http://{allowed[0]}:{base.rpartition(':')[2]}"
 
 
 def _say_links(tracker: Tracker, base: str, say: Callable[[str], None]) -> None:
@@ -64,13 +79,13 @@ def _say_links(tracker: Tracker, base: str, say: Callable[[str], None]) -> None:
 
 def free_port(host: str, port: int | None) -> int:
     """The given port if it is free, or the first free one from 5000. Raises TrackingError if it is taken."""
-    for candidate in [port] if port is not None else range(_FIRST_PORT, _FIRST_PORT + _PORTS):
+    for candidate in [port] if port is not None else range(FIRST_PORT, FIRST_PORT + _PORTS):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind((host, candidate))
                 return candidate
-    ports = port if port is not None else f"{_FIRST_PORT} to {_FIRST_PORT + _PORTS - 1}"
+    ports = port if port is not None else f"{FIRST_PORT} to {FIRST_PORT + _PORTS - 1}"
     raise TrackingError(f"cannot listen on {host}, port {ports}: in use or not allowed; choose another port")
 
 
@@ -105,6 +120,10 @@ def _start(
         # a browser names the port as well
         names = [*allowed, "localhost", "127.0.0.1", "[::1]"]
         options["--allowed-hosts"] = ",".join(f"{name},{name}:{port}" for name in names)
+        # the pages ask by POST, which MLflow refuses from any origin but this machine's own unless told
+        options["--cors-allowed-origins"] = ",".join(
+            origin for name in allowed for origin in (f"http://{name}:{port}", f"http://{name}", f"https://{name}")
+        )
     if root:
         options["--default-artifact-root"] = root.as_uri()
     settings = {

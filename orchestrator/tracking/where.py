@@ -20,6 +20,7 @@ from orchestrator.spec.sharing import password_of, without_credentials
 _SERVERS = ("http", "https")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_IDENTITY = re.compile("[0-9a-f]{32}")
 CONNECT_SECONDS = 5.0
 
 
@@ -120,13 +121,22 @@ def exclusive(folder: Path, patience: float) -> Iterator[str]:
     try:
         _lock(file, patience)
         identity = os.pread(file, 64, 0).decode(errors="replace").strip()
-        if not re.fullmatch(r"[0-9a-f]{32}", identity):
+        if not _IDENTITY.fullmatch(identity):
             identity = uuid.uuid4().hex
             os.ftruncate(file, 0)
             os.pwrite(file, f"{identity}\n".encode(), 0)
         yield identity
     finally:
         os.close(file)
+
+
+def identity_of(folder: Path) -> str | None:
+    """The sweep's identity, if one was drawn."""
+    try:
+        identity = (folder / "tracking.id").read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        return None
+    return identity if _IDENTITY.fullmatch(identity) else None
 
 
 def _lock(file: int, patience: float) -> None:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,42 @@ def _some_port() -> int:
 
 
 @pytest.mark.slow
+def test_only_the_allowed_names_are_answered(empty_database: Path) -> None:
+    """A page that another site made up, or one that a name of another's leads here, gets nothing and deletes
+    nothing."""
+    with server(f"sqlite:///{empty_database}", None, "127.0.0.1", _some_port(), ["head-node"]) as (base, _):
+        port = base.rpartition(":")[2]
+        for host, status in ((f"head-node:{port}", 200), ("head-node", 200), (f"evil.example:{port}", 403)):
+            assert _status(f"{base}/", {"Host": host}) == status, host
+        asked, body = f"{base}/ajax-api/2.0/mlflow/runs/search", b'{"experiment_ids": ["0"]}'
+        for origin, status in ((f"http://head-node:{port}", 200), (f"http://evil.example:{port}", 403)):
+            headers = {"Host": f"head-node:{port}", "Origin": origin, "Content-Type": "application/json"}
+            assert _status(asked, headers, body) == status, origin
+
+
+def _status(address: str, headers: dict[str, str], body: bytes | None = None) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, body, headers)) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed", "shown"),
+    [
+        ("0.0.0.0", ["head-node", "10.0.0.7"], "http://head-node:5001"),
+        ("127.0.0.1", ["head-node"], "http://127.0.0.1:5001"),
+        ("192.168.1.7", [], "http://192.168.1.7:5001"),
+        ("::", ["[fd00::7]"], "http://[fd00::7]:5001"),
+    ],
+)
+def test_links_are_under_a_name_that_can_be_asked_for(host: str, allowed: list[str], shown: str) -> None:
+    base = f"http://[{host}]:5001" if ":" in host else f"http://{host}:5001"
+    assert ui.as_asked_for(base, host, allowed) == shown
+
+
+@pytest.mark.slow
 def test_a_server_that_was_down_is_caught_up_with(make_sweep: Make, empty_database: Path, tmp_path: Path) -> None:
     folder, said = make_sweep(2), []
     add(folder, "failed", "failed")
@@ -77,7 +114,7 @@ def test_a_server_that_was_down_is_caught_up_with(make_sweep: Make, empty_databa
         assert_complete(folder, base)
         links: list[str] = []
         serve(folder, "tiny", tracking, links.append)
-        assert links == [tracker.link(base)]
+        assert links[0].startswith(f"the sweep:\n  {base}/#/experiments/")
 
 
 @pytest.mark.slow
@@ -93,7 +130,8 @@ def test_serving_a_sweep_until_interrupted(make_sweep: Make) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            base, run = process.stdout.readline().split()[0].split("/#/")
+            assert process.stdout.readline() == "the sweep:\n"
+            base, run = process.stdout.readline().strip().partition("?")[0].split("/#/")
             before = _children(process.pid)
             with urllib.request.urlopen(f"{base}/get-artifact?path=spec.yaml&run_uuid={run.split('/')[-1]}") as answer:
                 assert answer.read() == b"name: tiny\n"
