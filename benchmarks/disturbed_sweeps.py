@@ -39,7 +39,7 @@ class Found:
     exit_code: int
     statuses: list[str]
     wall: float
-    """Seconds from the first trial's begin to the last one's end."""
+    """Seconds from the first trial's end, when whatever happens begins, to the last one's."""
     close: float
     """Seconds from there until the sweep's own end."""
     said: str
@@ -101,9 +101,10 @@ def _results(sweep: SweepFolder) -> int:
 
 
 def _times(sweep: SweepFolder) -> tuple[float, float]:
-    """When the first trial began and the last one ended."""
+    """When the first trial ended, and the last one."""
     events = [event for path in sweep.path.glob("trials/*") for event in sweep.events(path.name)]
-    return min(e["time"] for e in events if "begin" in e), max(e["time"] for e in events if "end" in e)
+    ends = [event["time"] for event in events if "end" in event]
+    return min(ends), max(ends)
 
 
 def differences(folder: Path, uri: str) -> list[str]:

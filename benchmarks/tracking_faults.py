@@ -3,9 +3,9 @@ killed for a while, answers 500, answers each request 10 s late, or has no space
 
     python benchmarks/tracking_faults.py [--trials N] [--epochs N] [--rounds N] [--only killed,slow]
 
-The wall time is from the first trial's begin to the last one's end, on one Ray, and a ratio is to the undisturbed sweep
-of the same round: what else the machine does is in both. Beside it stand the seconds that the sweep then waited for
-MLflow, and whether MLflow held what is on disk after one more pass, each trial once.
+The wall time is from the first trial's end, when the trouble begins, to the last one's, on one Ray, and a ratio is to
+the undisturbed sweep of the same round: what else the machine does is in both. Beside it stand the seconds that the
+sweep then waited for MLflow, and whether MLflow held what is on disk after one more pass, each trial once.
 """
 
 from __future__ import annotations

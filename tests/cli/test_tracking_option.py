@@ -67,3 +67,10 @@ def test_sync_for_one_call(copied, tmp_path, monkeypatch):
     assert (copied / "spec.yaml").read_bytes() == before
     shutil.copy(tmp_path / "flag.db", tmp_path / "spec.db")
     assert jackpot("sync", str(copied)).output == "0 trials logged, 3 were up to date\n"
+
+
+def test_ui_for_one_call(copied):
+    said = jackpot("ui", str(copied), "--tracking", "http://127.0.0.1:1")
+    assert said.exit_code == 0
+    assert "MLflow (http://127.0.0.1:1) is behind: the server does not answer" in said.output
+    assert said.output.endswith("MLflow: http://127.0.0.1:1\n")

@@ -25,7 +25,7 @@ def test_the_sweep_goes_on_and_mlflow_catches_up(fault, undisturbed, tmp_path, n
     assert (found.exit_code, found.statuses) == (0, ["done"] * TRIALS)
     assert (found.late, found.differences) == (None, [])
     assert "Traceback" not in found.said
-    assert found.wall < 1.5 * undisturbed.wall + 5  # what waits for the server takes longer
+    assert found.wall < 2 * undisturbed.wall + 10  # were trials to wait for a slow server, each took 10 s more at least
     assert found.close < 45
     if fault == "nothing":
         assert found.message is None

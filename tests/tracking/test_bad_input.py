@@ -148,3 +148,12 @@ def test_what_is_said_holds_no_password_in_any_spelling(secret: str) -> None:
     assert "there:5432/db" in said
     assert secret not in said
     assert ("Pl4/nted" in said) == (secret != "Pl4%2Fnted")
+
+
+def test_a_database_that_takes_the_connection_and_says_no_more(make_sweep: Make) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        uri = f"postgresql+psycopg2://me@127.0.0.1:{mute.getsockname()[1]}/db"
+        start = time.monotonic()
+        message = Tracker(make_sweep(1), "tiny", Tracking(uri=uri)).sync().message or ""
+    assert time.monotonic() - start < 30  # the driver alone would wait for ever
+    assert "timeout expired" in message
