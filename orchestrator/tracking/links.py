@@ -17,10 +17,9 @@ PARETO = (("accuracy/test", -1), ("macs", 1), ("latency/ms/b1", 1))
 _VIEW = "mlflow.sharedViewState."  # MLflow's own tag of what its button "Share" keeps
 _PAGES = "workflowType=machine_learning"  # else MLflow shows its pages for language models
 _COLUMNS = (
-    "params.`model`", "params.`label`", "params.`sparsity`", "metrics.`accuracy/test`",
-    f"metrics.`{INTERVAL}accuracy/test`", "metrics.`accuracy/val`", f"metrics.`{SEEDS}`",
-    "metrics.`sparsity/global`", "metrics.`macs`", "metrics.`macs/speedup`", "metrics.`latency/ms/b1`",
-    "metrics.`latency/speedup/b1`", "metrics.`cost/epochs`",
+    "params.`label`", "params.`sparsity`", "metrics.`accuracy/test`", f"metrics.`{INTERVAL}accuracy/test`",
+    "metrics.`accuracy/val`", f"metrics.`{SEEDS}`", "metrics.`sparsity/global`", "metrics.`macs`",
+    "metrics.`macs/speedup`", "metrics.`latency/ms/b1`", "metrics.`latency/speedup/b1`", "metrics.`cost/epochs`",
 )  # fmt: skip
 _OF_A_TRIAL = ("params.`seed`",)
 _OF_A_CELL = (f"metrics.`{INTERVAL}accuracy/test`", f"metrics.`{SEEDS}`")
@@ -34,13 +33,13 @@ class Links:
 
     def all(self) -> list[tuple[str, str]]:
         """What each page shows, and its address: the sweep, then what there are runs for. Asks the server."""
-        cells = self._runs.search("aggregate")
+        cells = sorted(self._runs.search("aggregate"), key=_place)
         best = pareto(cells)
         found = [("the sweep", self.sweep())]
         if cells:
             found += [
-                ("its methods, a row each: means over seeds", self.view("aggregate")),
-                ("its trials, a row each", self.view("trial")),
+                ("its methods, a row each: means over seeds", self.view("aggregate", _networks(cells) > 1)),
+                ("its trials, a row each", self.view("trial", _networks(cells) > 1)),
                 (f"compare: {_counted(cells, 'method and sparsity', 'methods and sparsities')}", self.compare(cells)),
             ]
         if best:
@@ -57,12 +56,13 @@ class Links:
         """MLflow's comparison of runs."""
         return f"{self._base}{compare_path([run.info.run_id for run in runs[:MOST]], [self._runs.experiment])}"
 
-    def view(self, kind: str) -> str:
+    def view(self, kind: str, several_networks: bool = False) -> str:
         """The experiment's table with the runs of a kind alone, in columns that answer questions, the most accurate
         first. The view is kept on the experiment, as MLflow's button "Share" does."""
         key = f"jackpot-{self._runs.identity[:12]}-{kind}"
         extra, without = (_OF_A_TRIAL, _OF_A_CELL) if kind == "trial" else ((), ())
-        columns = [name for name in (*_COLUMNS[:3], *extra, *_COLUMNS[3:]) if name not in without]
+        network = ("params.`model`",) if several_networks else ()
+        columns = [*network, *_COLUMNS[:2], *extra, *(name for name in _COLUMNS[2:] if name not in without)]
         state = {
             "searchFilter": self._runs.condition(kind), "orderByKey": "metrics.`accuracy/test`", "orderByAsc": False,
             "selectedColumns": columns, "columnOrder": columns,
@@ -88,6 +88,16 @@ def pareto(runs: Sequence[Any]) -> list[Any]:
 
 def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
     return one != other and all(mine <= its for mine, its in zip(one, other, strict=True))
+
+
+def _place(cell: Any) -> tuple[str, str, float]:
+    """Where a mean stands in a comparison: beside the others of its method, from little to much removed."""
+    about = cell.data.tags
+    return about.get("model", ""), about.get("label", ""), float(about.get("sparsity", 0))
+
+
+def _networks(cells: Sequence[Any]) -> int:
+    return len({cell.data.tags.get("model") for cell in cells})
 
 
 def _counted(cells: Sequence[Any], one: str, many: str) -> str:

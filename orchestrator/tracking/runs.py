@@ -10,8 +10,9 @@ from orchestrator.tracking.record import Point, key_of
 ALL, FEW = 1000, 100  # MLflow's limits of one request: of all it holds, and of params and tags
 PARENT = "mlflow.parentRunId"
 
-WRITING, RESULT = "jackpot.writing", "jackpot.result"
-"""On the run of a trial or of an aggregate: whose content it is being written from; and, set last, whose it holds."""
+WRITING, RESULT = "mlflow.jackpot.writing", "mlflow.jackpot.result"
+"""On the run of a trial or of an aggregate: whose content it is being written from; and, set last, whose it holds.
+MLflow's pages hide the tags that begin like its own: these say nothing to a reader."""
 
 T = TypeVar("T")
 

@@ -112,6 +112,7 @@ class Tracker:
         ended = status not in (None, "RUNNING")
         if ended:
             window.end_unfinished()
+            self._known.followed.clear()
         else:
             self._follow(window)
         self._known.at_first = None

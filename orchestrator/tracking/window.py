@@ -31,8 +31,10 @@ from orchestrator.tracking.where import TrackingError, artifact_root, own_databa
 
 NOTE = "mlflow.note.content"
 """The tag that MLflow shows as a run's description."""
-_SEARCH = "jackpot.search"
-"""On the sweep's run: the summary whose numbers it holds."""
+_SEARCH = "mlflow.jackpot.search"
+"""On the sweep's run: the summary whose numbers it holds. MLflow's pages hide the tags that begin like its own."""
+_FILE = "mlflow.jackpot.file"
+"""On the sweep's run: how the tags begin that say which content of a file it has."""
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow shows the pages for language models
 
 
@@ -228,9 +230,9 @@ class Window:
         """Add a file of the sweep to the parent run, in the folder it has in the sweep's, unless the parent has this
         very content."""
         place = path.relative_to(self.folder)
-        tag, content = f"jackpot.file.{place.as_posix()}", file_digest(path)
+        tag, content = f"{_FILE}.{place.as_posix()}", file_digest(path)
         if key_of(tag) != tag:  # two names must not become one
-            tag = f"jackpot.file.{digest(place.as_posix())[:16]}"
+            tag = f"{_FILE}.{digest(place.as_posix())[:16]}"
         if self.parent.data.tags.get(tag) != content:
             self._store(lambda: store_file(self.client, self.parent, path, place))
             self.runs.tag(self.parent, tag, content)

@@ -9,6 +9,7 @@ from orchestrator.engine.files import digest, read_sealed, write_sealed
 from orchestrator.tracking.aggregate import cell_of
 from orchestrator.tracking.client import connect
 from orchestrator.tracking.record import STATUSES
+from orchestrator.tracking.runs import RESULT
 
 STARTED = 1_700_000_000.0
 
@@ -83,7 +84,7 @@ def assert_complete(folder: Path, uri: str) -> None:
         assert run.info.status == STATUSES[content["status"]]
         assert (run.info.start_time, run.info.end_time) == (STARTED * 1000, content["ended"] * 1000)
         assert run.data.tags["mlflow.parentRunId"] == cells[cell_of(content)]
-        assert run.data.tags["jackpot.result"] == digest(content)
+        assert run.data.tags[RESULT] == digest(content)
         assert run.data.metrics.keys() >= content["metrics"].keys()
         assert run.data.params["recipe.lr"] == str(content["params"]["recipe.lr"])
         losses = client.get_metric_history(run.info.run_id, "loss/train")

@@ -96,7 +96,7 @@ def test_a_pass_cut_off_before_the_tag_writes_the_same_points(
             return getattr(self.client, name)
 
         def set_tag(self, run: str, tag: str, value: str) -> None:
-            if tag == "jackpot.search":
+            if tag == "mlflow.jackpot.search":
                 raise ConnectionError("cut off")
             self.client.set_tag(run, tag, value)
 

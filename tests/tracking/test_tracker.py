@@ -13,6 +13,7 @@ from fake_sweeps import add, assert_complete, runs
 
 from orchestrator.spec.models import Tracking
 from orchestrator.tracking import client as clients
+from orchestrator.tracking.runs import RESULT
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.tracking.where import own_database
 
@@ -145,7 +146,7 @@ def test_doubles_are_removed(make_sweep: Make) -> None:
     tracker(folder).sync()
     client, uri = clients.connect(own_database(folder)), own_database(folder)
     for run in [runs(uri)[DONE][0], runs(uri, "sweep")["tiny"][0]]:
-        tags = {name: value for name, value in run.data.tags.items() if name != "jackpot.result"}
+        tags = {name: value for name, value in run.data.tags.items() if name != RESULT}
         client.create_run(run.info.experiment_id, tags=tags, run_name=run.info.run_name)
     assert tracker(folder).sync().message is None
     assert_complete(folder, uri)
