@@ -215,8 +215,9 @@ def test_a_sweep_of_the_same_name_elsewhere_is_left_alone(make_sweep: Make, tmp_
     assert tracker(mine, shared).sync().logged == []
 
 
-def test_no_password_is_shown(make_sweep: Make) -> None:
-    message = tracker(make_sweep(0), "http://me:secret@127.0.0.1:1").sync().message or ""
+def test_no_password_is_shown(make_sweep: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:1")
+    message = tracker(make_sweep(0)).sync().message or ""
     assert "127.0.0.1:1" in message
     assert "secret" not in message
 
