@@ -4,11 +4,13 @@ is this test, which holds the lock as a driver does."""
 import os
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from orchestrator.cli import stop
+from orchestrator.cli import status, stop
 from orchestrator.cli.app import app
 from orchestrator.engine.files import write_sealed, write_text
 from orchestrator.engine.folder import SweepFolder
@@ -50,6 +52,24 @@ def test_status_says_who_drives_it_and_what_runs(driven, driver):
         "2 trials: 1 running, 1 left",
         "  running: convnet_dense_seed0",
     ]
+
+
+def test_status_watch_moves_with_every_epoch(driven, monkeypatch):
+    """An epoch that ends between two looks is in the next, which comes within seconds."""
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise typer.Exit
+        driven.tell("convnet_dense_seed0", {"kind": "train", "epoch": len(waits), "steps": 6, "per_epoch": 6})
+
+    monkeypatch.setattr(status, "time", SimpleNamespace(sleep=sleep))
+    shown = jackpot("status", driven.path, "--watch")
+    assert [line for line in shown.stdout.splitlines() if line.startswith("epochs:")] == [
+        f"epochs: {trained} trained, 4 distinct in the plan" for trained in (0, 1, 2)
+    ]
+    assert max(waits) <= 3
 
 
 @pytest.mark.parametrize("verb", ["run", "gc"])
