@@ -105,11 +105,12 @@ def test_the_password_may_stand_in_its_own_variable(
 @pytest.mark.parametrize(("revision", "expected"), [("older", "back it up, then run `mlflow db upgrade"),
                                                    ("feedbeefcafe", "of a newer schema (feedbeefcafe)")])  # fmt: skip
 def test_a_database_of_another_schema_is_left_as_it_is(
-    revision: str, expected: str, postgresql: Cluster, make_sweep: Make
+    revision: str, expected: str, postgresql: Cluster, make_sweep: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = f"schema_{revision}"
     postgresql.create(database)
-    uri = postgresql.uri(database)
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    uri = postgresql.uri(database, None)
     assert Tracker(make_sweep(0), "tiny", Tracking(uri=uri)).sync().message is None
     old = OLDER if revision == "older" else revision
     postgresql.query(database, f"update alembic_version set version_num = '{old}'")
