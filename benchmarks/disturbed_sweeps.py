@@ -20,6 +20,7 @@ from orchestrator.engine.results import run_status
 from orchestrator.spec.models import Tracking
 from orchestrator.tracking import Tracker
 from orchestrator.tracking.client import connect
+from orchestrator.tracking.runs import RESULT
 
 SPEC: dict[str, Any] = {
     "name": "disturbed",
@@ -135,7 +136,7 @@ def differences(folder: Path, uri: str) -> list[str]:
 
 def _of_trial(client: Any, found: Any, result: dict[str, Any]) -> list[str]:
     trial, wrong = result["trial"], []
-    if found.data.tags.get("jackpot.result") != digest(result) or found.info.status != "FINISHED":
+    if found.data.tags.get(RESULT) != digest(result) or found.info.status != "FINISHED":
         wrong.append(f"{trial}: {found.info.status}, not of this result")
     wrong += [
         f"{trial}: {name} is {found.data.metrics.get(name)}, not {value}"
