@@ -71,9 +71,15 @@ def test_a_sweep_runs_is_tracked_grows_and_follows_an_edit(tmp_path, plugin, cap
     assert abs(table.loc["convnet_lottery-fraction0.5_s70_seed0"]["sparsity/global"] - 0.7) < 1 / 23824
 
     database = sqlite3.connect(folder / "mlflow.db")
-    runs = database.execute("select status, count(*) from runs where lifecycle_stage = 'active' group by 1").fetchall()
+    runs = database.execute(
+        "select status, count(*) from runs join tags using (run_uuid) where lifecycle_stage = 'active' "
+        "and key = 'jackpot.kind' and value != 'aggregate' group by 1"
+    ).fetchall()
     assert runs == [("FINISHED", 5)]
-    tracked = database.execute("select count(*) from metrics where key = 'accuracy/test'").fetchone()
+    tracked = database.execute(
+        "select count(*) from metrics join tags using (run_uuid) "
+        "where metrics.key = 'accuracy/test' and tags.key = 'jackpot.kind' and tags.value = 'trial'"
+    ).fetchone()
     assert tracked == (4,)
 
     # again: nothing is trained, no trial begins
