@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from orchestrator.spec.sharing import without_credentials
 
 _SECONDS = 5.0
 
@@ -16,7 +17,7 @@ _SECONDS = 5.0
 def environment() -> dict[str, Any]:
     """The command, the user, and of the git repository around the current folder its commit and whether anything in it
     differs from that. What cannot be told is left out."""
-    found: dict[str, Any] = {"command": _without_credentials(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]))}
+    found: dict[str, Any] = {"command": " ".join([Path(sys.argv[0]).name, *map(without_credentials, sys.argv[1:])])}
     with contextlib.suppress(OSError, KeyError):  # a process without a name
         found["user"] = getpass.getuser()
     commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
@@ -35,7 +36,3 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _without_credentials(text: str) -> str:
-    return re.sub(r"://[^/@\s]+@", "://", text)
