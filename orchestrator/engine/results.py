@@ -38,9 +38,9 @@ def repeatable(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=varying)
 
 
-def planned_results(folder: SweepFolder) -> list[tuple[str, dict[str, Any] | None]]:
-    """Every trial of the sweep's last plan with its result, None where there is none that is valid. Raises
-    FolderError where no sweep lies in the folder."""
+def planned_keys(folder: SweepFolder) -> dict[str, str]:
+    """Every trial of the sweep's last plan with the key that its result must have. Raises FolderError where no sweep
+    lies in the folder."""
     try:
         plan = read_sealed(folder.path / "plan.json")
     except (FileNotFoundError, Corrupt, NotADirectoryError) as error:
@@ -49,7 +49,13 @@ def planned_results(folder: SweepFolder) -> list[tuple[str, dict[str, Any] | Non
     if search := plan.get("search"):
         decided = Decisions(folder.path, search["definition"]).all
         known |= {each.trial: each.key for each in decided if each.place or each.number < search["trials"]}
-    rows = [(trial, folder.result(trial, key)) for trial, key in known.items()]
+    return known
+
+
+def planned_results(folder: SweepFolder) -> list[tuple[str, dict[str, Any] | None]]:
+    """Every trial of the sweep's last plan with its result, None where there is none that is valid. Raises
+    FolderError where no sweep lies in the folder."""
+    rows = [(trial, folder.result(trial, key)) for trial, key in planned_keys(folder).items()]
     return sorted(rows, key=lambda row: row[0])
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.engine.files import Corrupt, digest, read_sealed
-from orchestrator.engine.folder import parse_events
+from orchestrator.engine.folder import FolderError, SweepFolder, parse_events
+from orchestrator.engine.results import planned_keys
 from orchestrator.spec.models import Tracking
 from orchestrator.tracking.about import environment, facts
 from orchestrator.tracking.aggregate import Cell, cell_of
@@ -157,18 +158,30 @@ class Tracker:
         return (found if found is not None else window.trials(trial)).get(trial, [])
 
     def _average(self, window: Window, changed: set[Cell]) -> None:
-        """Write the means of the cells that have a new result."""
+        """Write the means of the cells that have a new result, over the trials that the report counts: a result that
+        an earlier spec or other code has left takes no part."""
+        planned = self._planned() if changed else None
         cells: dict[Cell, list[str]] = {}
         for trial, (result, _) in self._known.results.items():
-            if (cell := cell_of(result)) in changed and cell is not None:
+            cell, counts = cell_of(result), planned is None or planned.get(trial) == result["key"]
+            if cell in changed and cell is not None and counts:
                 cells.setdefault(cell, []).append(trial)
         for cell, trials in cells.items():
             results, seals = zip(*(self._known.results[trial] for trial in trials), strict=True)
             window.record_cell(cell, results, seals)
 
+    def _planned(self) -> dict[str, str] | None:
+        """The key of every planned trial's result; None where there is no plan, so that every result counts."""
+        try:
+            return planned_keys(SweepFolder(self.folder))
+        except FolderError:
+            return None
+
     def _follow(self, window: Window) -> None:
         """Show how far the trials are that run now."""
         plan, known = _plan(self.folder), self._known
+        if not plan:
+            return  # nothing says what runs now
         rows = {row["trial"]: row for row in plan.get("planned", [])}
         for trial in self._trials("events.jsonl"):
             run, shown, before = known.followed.get(trial, (None, 0, ()))

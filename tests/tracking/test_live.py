@@ -23,7 +23,7 @@ TRIAL = "convnet_random_s90_seed5"
 
 def plan(folder: Path, run: str) -> None:
     """The plan of a run of the sweep, with one trial that has no result."""
-    row = {"trial": TRIAL, "model": "convnet", "label": "random-smart", "sparsity": 0.9, "seed": 5}
+    row = {"trial": TRIAL, "key": "ab" * 32, "model": "convnet", "label": "random-smart", "sparsity": 0.9, "seed": 5}
     write_sealed(folder / "plan.json", {"run": run, "planned": [row]})
 
 
@@ -36,6 +36,16 @@ def epoch(folder: Path, number: int) -> None:
     """The trial ends an epoch."""
     told = {"stage": "s", "kind": "train", "epoch": number, "accuracy/val": 0.1 * number, "loss/train": 1 / number}
     SweepFolder(folder).tell(TRIAL, told | {"steps": 6, "per_epoch": 6})
+
+
+def running(folder: Path) -> Tracker:
+    """The trial has ended an epoch of the first run of the sweep, and MLflow was told."""
+    plan(folder, "first")
+    begin(folder, "first")
+    epoch(folder, 1)
+    tracker = Tracker(folder, "tiny", Tracking())
+    tracker.sync(status="RUNNING")
+    return tracker
 
 
 def the_run(folder: Path) -> Any:
@@ -80,11 +90,7 @@ def test_epochs_appear_while_a_trial_runs_and_its_run_becomes_the_result(make_sw
 
 def test_a_trial_that_was_cut_off_is_killed_and_runs_on_when_it_is_taken_up(make_sweep: Make) -> None:
     folder = make_sweep(0)
-    plan(folder, "first")
-    begin(folder, "first")
-    epoch(folder, 1)
-    tracker = Tracker(folder, "tiny", Tracking())
-    tracker.sync(status="RUNNING")
+    tracker = running(folder)
     epoch(folder, 2)  # written after the last look, before the end
     assert tracker.sync(status="KILLED").message is None
     cut = the_run(folder)
@@ -110,11 +116,7 @@ def test_a_trial_that_was_cut_off_is_killed_and_runs_on_when_it_is_taken_up(make
 
 def test_the_same_process_takes_up_what_it_saw_end(make_sweep: Make) -> None:
     folder = make_sweep(0)
-    plan(folder, "first")
-    begin(folder, "first")
-    epoch(folder, 1)
-    tracker = Tracker(folder, "tiny", Tracking())
-    tracker.sync(status="RUNNING")
+    tracker = running(folder)
     tracker.sync(status="KILLED")
     epoch(folder, 2)
     tracker.sync(status="RUNNING")

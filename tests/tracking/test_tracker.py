@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from fake_sweeps import add, assert_complete, runs
 
+from orchestrator.engine.files import write_sealed
+from orchestrator.engine.folder import SweepFolder
 from orchestrator.spec.models import Tracking
 from orchestrator.tracking import client as clients
 from orchestrator.tracking.runs import RESULT
@@ -79,6 +81,23 @@ def test_more_than_one_request_may_hold(make_sweep: Make) -> None:
     add(folder, "long", history=history, params=params, versions={f"p{n}": "1" for n in range(120)})
     assert tracker(folder).sync().message is None
     assert_complete(folder, own_database(folder))
+
+
+def test_a_mean_is_over_what_the_plan_counts(make_sweep: Make) -> None:
+    folder = make_sweep(3)
+    add(folder, "convnet_random_s90_seed1", seed=1, key="an older spec's", metrics={"accuracy/test": 0.1})
+    keys = [{"trial": f"convnet_random_s90_seed{seed}", "key": "ab" * 32} for seed in (0, 1)]  # seed 2 was taken out
+    write_sealed(folder / "plan.json", {"run": "r", "planned": keys})
+    assert len(tracker(folder).sync().logged) == 3, "each result has its run"
+    (mean,) = runs(own_database(folder), "aggregate")["random-smart s90"]
+    assert (mean.data.metrics["seeds"], mean.data.metrics["accuracy/test"]) == (1, 0.8)
+
+
+def test_events_without_a_plan_stop_nothing(make_sweep: Make) -> None:
+    folder = make_sweep(1)
+    SweepFolder(folder).tell("some", {"begin": "k", "run": "r"})
+    report = tracker(folder).sync(status="RUNNING")
+    assert (report.logged, report.message) == ([DONE], None)
 
 
 class Killed(BaseException):
