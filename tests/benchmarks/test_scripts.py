@@ -36,6 +36,14 @@ def test_stages():
 
 
 @pytest.mark.slow
+def test_tracking():
+    shown = run("tracking.py", "--trials", "6", "--epochs", "2", "--bare", "2")
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
+    assert [row[0] for row in rows] == ["sqlite", "HTTP, one worker"]
+    assert all(float(cell) > 0 for row in rows for cell in row[1:])
+
+
+@pytest.mark.slow
 def test_tracking_faults():
     shown = run("tracking_faults.py", "--trials", "2", "--epochs", "1", "--rounds", "1", "--only", "errors")
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
