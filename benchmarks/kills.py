@@ -85,7 +85,8 @@ class Sweep:
                 os.kill(workers[trial], signal.SIGKILL)
                 killed.append(trial)
         if code := process.wait(LONGEST):
-            raise RuntimeError(f"the sweep ended with {code}; see {self.path.parent / 'said.txt'}")
+            said = (self.path.parent / "said.txt").read_text(errors="replace")
+            raise RuntimeError(f"the sweep ended with {code}, and last said: {said[-2000:]}")
         return killed
 
     def at_work(self) -> dict[str, int]:

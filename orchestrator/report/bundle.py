@@ -42,6 +42,8 @@ trials/*/          result.json of every trial, sealed with its SHA-256: the trut
 results.csv        a row a trial, of these files; `jackpot schema --results` says what each column is
 report.html        the comparison: a cell is the mean of accuracy/test over the seeds whose status is `done`, with the
                    95 % t interval; differences are paired over seeds, p values corrected by Holm
+summary.md         its answer in words: what was compared, verdicts, what is missing
+winners.json       the best ticket at every sparsity, and the trial it is
 ratios/, search/   of a search: the ratios that it found, and what it decided
 versions.json      packages, Python, system and commit where this bundle was packed
 

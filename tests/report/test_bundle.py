@@ -63,7 +63,8 @@ def test_what_is_in_it(made_up: SweepFolder) -> None:
         names = file.namelist()
         readme, versions = file.read("made-up/README.txt").decode(), json.loads(file.read("made-up/versions.json"))
     trials = [f"trials/net_{label}_s{s}_seed{seed}/result.json" for (label, s) in ROWS for seed in (0, 1)]
-    files = ["README.txt", "plan.json", "report.html", "results.csv", "spec.yaml", *trials, "versions.json"]
+    files = ["README.txt", "plan.json", "spec.yaml", "versions.json", *trials]
+    files += ["report.html", "results.csv", "summary.md", "winners.json"]
     assert names == [f"made-up/{name}" for name in sorted(files, key=lambda name: Path(name).parts)]
     assert "The sweep made-up of Jackpot, 5 of 7 trials done." in readme
     assert "jackpot run spec.yaml" in readme
