@@ -52,6 +52,9 @@ def aggregate_points(results: Sequence[Result]) -> list[Point]:
 
 
 def aggregate_params(results: Sequence[Result]) -> dict[str, str]:
-    """The settings that all trials of a cell share."""
+    """The settings that all trials of a cell share; `label` says the method, so that a comparison of means has one
+    axis for it and not two."""
     first, *others = [params_of(result) for result in results]
-    return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
+    shared = {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
+    shared.pop("method", None)
+    return shared

@@ -25,6 +25,8 @@ FIRST_PORT, _PORTS = 5000, 100
 _START_SECONDS = 90.0  # on a slow machine, imports alone take half a minute
 _END_SECONDS = 5.0
 _OUTPUT = "output"
+# MLflow remembers the choice, but begins elsewhere, and its own links forget what ours ask for
+_ELSEWHERE = "Where MLflow shows pages for language models, choose `Model training` above its menu on the left."
 
 
 def serve(
@@ -75,6 +77,7 @@ def _say_links(tracker: Tracker, base: str, say: Callable[[str], None]) -> None:
         return
     for what, link in Links(base, window.runs, window.parent.info.run_id).all():
         say(f"{what}:\n  {link}")
+    say(_ELSEWHERE)
 
 
 def free_port(host: str, port: int | None) -> int:
