@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from faulty_mlflow import Proxy, Server, faulty
+from faulty_mlflow import Proxy, Server
 from rich.console import Console
 
 from orchestrator.api import run
@@ -52,25 +52,26 @@ class Found:
     """How MLflow then differs from the results on disk."""
 
 
-def disturbed(fault: str, folder: Path, trials: int, epochs: int) -> Found:
-    """Run a sweep of so many trials under one of FAULTS. It begins when the first trial has its result. "killed" ends
-    when half have theirs, or later, for a server needs a while to start; the others last until the sweep has ended."""
-    sweep = SweepFolder(folder / "sweep")
-    with faulty(folder / "server", small=fault == "full") as (server, proxy):
-        spec = SPEC | {"recipe": {"epochs": epochs}, "seeds": [*range(trials)], "tracking": {"uri": proxy.uri}}
-        thread = threading.Thread(target=_disturb, args=(fault, server, proxy, sweep, trials), daemon=True)
-        thread.start()
-        said = io.StringIO()
-        outcome = run(spec, out=sweep.path, console=Console(file=said, width=300))
-        ended = time.time()
-        thread.join()
-        _mend(fault, server, proxy)
-        late = Tracker(sweep.path, "disturbed", Tracking(uri=proxy.uri)).sync(run_status(sweep)).message
-        first, last = _times(sweep)
-        return Found(
-            outcome.exit_code, sorted(outcome.statuses.values()), last - first, ended - last, said.getvalue(),
-            outcome.tracking, late, differences(sweep.path, proxy.uri),
-        )  # fmt: skip
+def disturbed(fault: str, folder: Path, trials: int, epochs: int, served: tuple[Server, Proxy]) -> Found:
+    """Run a sweep of so many trials in a folder, in an MLflow experiment of the folder's name, under one of FAULTS. It
+    begins when the first trial has its result. "killed" ends when half have theirs, or later, for a server needs a
+    while to start; the others last until the sweep has ended."""
+    sweep, (server, proxy) = SweepFolder(folder), served
+    tracking = {"uri": proxy.uri, "experiment": folder.name}
+    spec = SPEC | {"recipe": {"epochs": epochs}, "seeds": [*range(trials)], "tracking": tracking}
+    thread = threading.Thread(target=_disturb, args=(fault, server, proxy, sweep, trials), daemon=True)
+    thread.start()
+    said = io.StringIO()
+    outcome = run(spec, out=sweep.path, console=Console(file=said, width=300))
+    ended = time.time()
+    thread.join()
+    _mend(fault, server, proxy)
+    late = Tracker(sweep.path, "disturbed", Tracking(**tracking)).sync(run_status(sweep)).message
+    first, last = _times(sweep)
+    return Found(
+        outcome.exit_code, sorted(outcome.statuses.values()), last - first, ended - last, said.getvalue(),
+        outcome.tracking, late, differences(sweep.path, proxy.uri, folder.name),
+    )  # fmt: skip
 
 
 def _disturb(fault: str, server: Server, proxy: Proxy, sweep: SweepFolder, trials: int) -> None:
@@ -108,11 +109,11 @@ def _times(sweep: SweepFolder) -> tuple[float, float]:
     return min(ends), max(ends)
 
 
-def differences(folder: Path, uri: str) -> list[str]:
-    """How the runs at an MLflow address, of one sweep alone, differ from the sweep's results: empty where each result
-    stands there once and whole, below its cell's means, and these once below one run of the sweep."""
+def differences(folder: Path, uri: str, experiment: str) -> list[str]:
+    """How the runs in an MLflow experiment, of one sweep alone, differ from the sweep's results: empty where each
+    result stands there once and whole, below its cell's means, and these once below one run of the sweep."""
     client = connect(uri)
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    experiments = [client.get_experiment_by_name(experiment).experiment_id]
     kinds: dict[str, list[Any]] = {"sweep": [], "aggregate": [], "trial": []}
     for found in client.search_runs(experiments, max_results=1000):
         kinds[found.data.tags["jackpot.kind"]].append(found)

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 from disturbed_sweeps import Found, disturbed
-from faulty_mlflow import FAULTS
+from faulty_mlflow import FAULTS, faulty
 from rich.console import Console
 from rich.table import Table
 
@@ -41,18 +41,27 @@ def main() -> None:
     for _ in range(given.rounds):
         for fault in faults:
             found[fault].append(_once(fault, given.trials, given.epochs))
-    table = Table(title=f"{given.trials} trials of {given.epochs} epochs, {given.rounds} rounds")
+    Console(width=130).print(table_of(found, given.trials, given.epochs))
+
+
+def table_of(found: dict[str, list[Found]], trials: int, epochs: int) -> Table:
+    """A row a fault: what came of it in each round. `found` has the undisturbed sweeps as "nothing"."""
+    rounds = len(found["nothing"])
+    table = Table(title=f"{trials} trials of {epochs} epochs, {rounds} rounds")
     for name in ("server", "wall s", "x undisturbed (each round)", "median", "then waited s", "trials done", "MLflow"):
         table.add_column(name, justify="left" if name in ("server", "MLflow") else "right")
     for fault, runs in found.items():
-        table.add_row(*_row(fault, runs, found["nothing"], given.trials))
-    Console(width=130).print(table)
+        table.add_row(*_row(fault, runs, found["nothing"], trials))
+    return table
 
 
 def _once(fault: str, trials: int, epochs: int) -> Found:
     print(f"{trials} trials, server: {fault} ...", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(prefix="tracking-faults-") as folder:
-        return disturbed(fault, Path(folder), trials, epochs)
+    with (
+        tempfile.TemporaryDirectory(prefix="tracking-faults-") as folder,
+        faulty(Path(folder) / "server", small=fault == "full") as served,
+    ):
+        return disturbed(fault, Path(folder) / "sweep", trials, epochs, served)
 
 
 def _row(fault: str, runs: list[Found], calm: list[Found], trials: int) -> list[str]:

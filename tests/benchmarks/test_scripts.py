@@ -41,12 +41,3 @@ def test_tracking():
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
     assert [row[0] for row in rows] == ["sqlite", "HTTP, one worker"]
     assert all(float(cell) > 0 for row in rows for cell in row[1:])
-
-
-@pytest.mark.slow
-def test_tracking_faults():
-    shown = run("tracking_faults.py", "--trials", "2", "--epochs", "1", "--rounds", "1", "--only", "errors")
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
-    assert [row[0] for row in rows] == ["nothing", "errors"]
-    assert rows[0][2:4] == ["1.000", "1.000"]
-    assert [row[5:] for row in rows] == [["2/2", "as on disk, each once"]] * 2

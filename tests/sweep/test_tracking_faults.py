@@ -1,27 +1,42 @@
 """Sweeps whose MLflow server dies, fails, dawdles or is full: no trial fails or waits, and nothing is lost."""
 
+import io
+
 import pytest
 from disturbed_sweeps import disturbed
-from faulty_mlflow import FAULTS
+from faulty_mlflow import FAULTS, faulty
+from rich.console import Console
 from test_full_disk import can_mount
+from tracking_faults import table_of
 
 # one group: the tests that share the one Ray run in one process
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("cluster")]
 TRIALS, EPOCHS = 6, 4
 
 
-@pytest.fixture(scope="session")
-def undisturbed(cluster, tmp_path_factory):
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A server, for starting one takes half a minute; the one that is full has a disk of its own."""
+    with faulty(tmp_path_factory.mktemp("server")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cluster, served, tmp_path_factory):
     """What the sweep comes to with a server that is well."""
-    return disturbed("nothing", tmp_path_factory.mktemp("well"), TRIALS, EPOCHS)
+    return disturbed("nothing", tmp_path_factory.mktemp("sweeps") / "nothing", TRIALS, EPOCHS, served)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_sweep_goes_on_and_mlflow_catches_up(fault, undisturbed, tmp_path, needs_system):
-    if fault == "full":
+def test_the_sweep_goes_on_and_mlflow_catches_up(fault, undisturbed, served, tmp_path, needs_system):
+    if fault == "nothing":
+        found = undisturbed
+    elif fault == "full":
         needs_system(can_mount(), "unshare and mount, and the right to use them (util-linux; root)")
-    found = undisturbed if fault == "nothing" else disturbed(fault, tmp_path, TRIALS, EPOCHS)
-    print(fault, found)
+        with faulty(tmp_path / "server", small=True) as small:
+            found = disturbed(fault, tmp_path / fault, TRIALS, EPOCHS, small)
+    else:
+        found = disturbed(fault, tmp_path / fault, TRIALS, EPOCHS, served)
     assert (found.exit_code, found.statuses) == (0, ["done"] * TRIALS)
     assert (found.late, found.differences) == (None, [])
     assert "Traceback" not in found.said
@@ -36,3 +51,12 @@ def test_the_sweep_goes_on_and_mlflow_catches_up(fault, undisturbed, tmp_path, n
 
 
 SAID = {"errors": "answers with errors", "slow": "does not answer", "full": "answers with errors"}
+
+
+def test_the_benchmark_prints_what_was_found(undisturbed):
+    lines = io.StringIO()
+    Console(file=lines, width=130).print(table_of({"nothing": [undisturbed], "errors": [undisturbed]}, TRIALS, EPOCHS))
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines.getvalue().splitlines() if "│" in line]
+    assert [row[0] for row in rows] == ["nothing", "errors"]
+    assert rows[1][2:4] == ["1.000", "1.000"]
+    assert rows[1][5:] == ["6/6", "as on disk, each once"]

@@ -18,7 +18,7 @@ from orchestrator.tracking.tracker import Tracker
 from orchestrator.tracking.ui import serve
 
 Make = Callable[..., Path]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("a guarded server")]
 PASSWORD = "Planted/pass:word@9%"
 
 
