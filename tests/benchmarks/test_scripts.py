@@ -20,8 +20,8 @@ def run(script, *arguments):
 
 @pytest.mark.slow
 def test_overhead():
-    shown = run("overhead.py", "--noop", "4", "--one", "0", "--ten", "0")
-    rows = [line.split("│")[1:-1] for line in shown.splitlines() if "│ 4 x 0 s" in line]
+    shown = run("overhead.py", "--noop", "2", "--one", "0", "--ten", "0")
+    rows = [line.split("│")[1:-1] for line in shown.splitlines() if "│ 2 x 0 s" in line]
     assert [row[1].strip()[:3] for row in rows] == ["(a)", "(b)", "(c)"]
     assert all(float(row[3]) > 0 for row in rows)
     assert "first training step" in shown

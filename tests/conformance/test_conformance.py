@@ -54,8 +54,13 @@ def _run(spec: Spec, folder: Path, **watch: Any) -> dict[str, dict[str, Any]]:
 
 
 def _ticket(folder: Path) -> dict[str, Tensors]:
+    """The only trial's."""
     (path,) = (folder / "trials").iterdir()
-    ticket = load_ticket(path)
+    return _ticket_of(path)
+
+
+def _ticket_of(trial: Path) -> dict[str, Tensors]:
+    ticket = load_ticket(trial)
     return {"masks": ticket.masks, "start": ticket.start, "weights": ticket.weights}
 
 
@@ -157,27 +162,12 @@ def test_where_all_weights_are_equal_the_count_is_exact(
     assert kept == keep or (is_structural(method) and kept < keep)
 
 
-def test_a_seed_gives_one_ticket_and_another_seed_another(
-    spec_of: Callable[..., Spec], tmp_path: Path, method: str
-) -> None:
-    tickets = []
-    for name, seed in (("first", 3), ("same", 3), ("other", 4)):
-        _run(spec_of(seeds=[seed]), tmp_path / name)
-        tickets.append(_ticket(tmp_path / name))
-    first, same, other = tickets
-    for part in first:
-        assert _same(first[part], same[part]), part
-    if not is_structural(method):  # their masks are of shapes, and these may be the same
-        assert _same(first["masks"], other["masks"]) == (method == "dense")
-    assert not _same(first["start"], other["start"])
-    assert not _same(first["weights"], other["weights"])
-
-
 @pytest.mark.usefixtures("hears_nobody")
-def test_stopped_at_any_step_it_goes_on_to_the_same_bits(
+def test_a_seed_gives_one_ticket_also_where_it_is_stopped_at_any_step(
     spec_of: Callable[..., Spec], tmp_path: Path, method: str, net: str
 ) -> None:
-    spec = spec_of()
+    """Run twice, the second time stopped in the middle: the same bits."""
+    spec = spec_of(seeds=[3])
     looks: list[int] = []
 
     def count() -> bool:
@@ -200,7 +190,7 @@ def test_stopped_at_any_step_it_goes_on_to_the_same_bits(
         assert _same(whole[part], stopped[part]), f"{part}, stopped at look {stop_at}"
 
 
-def test_it_asks_for_what_it_planned_and_epochs_add_up(
+def test_it_asks_for_what_it_planned_and_epochs_add_up_and_seeds_give_other_tickets(
     spec_of: Callable[..., Spec], tmp_path: Path, method: str
 ) -> None:
     spec = spec_of(sparsities=[float(sparsity) for sparsity in sparsities(method)[:2]], seeds=[0, 1])
@@ -224,3 +214,9 @@ def test_it_asks_for_what_it_planned_and_epochs_add_up(
         made = {request.key for planned in plan.planned for request in planned.chain.requests}
         pieces = {key for planned in plan.planned for key in plan.segments(planned)}
         assert set(store.stages()) == made | pieces
+    one, other = (_ticket_of(tmp_path / "trials" / planned.id) for planned in plan.planned[:2])
+    assert [planned.trial.seed for planned in plan.planned[:2]] == [0, 1]
+    if not is_structural(method):  # their masks are of shapes, and these may be the same
+        assert _same(one["masks"], other["masks"]) == (method == "dense")
+    assert not _same(one["start"], other["start"])
+    assert not _same(one["weights"], other["weights"])
