@@ -52,9 +52,7 @@ def aggregate_points(results: Sequence[Result]) -> list[Point]:
 
 
 def aggregate_params(results: Sequence[Result]) -> dict[str, str]:
-    """The settings that all trials of a cell share; `label` says the method, so that a comparison of means has one
-    axis for it and not two."""
+    """The settings that all trials of a cell share. `method` stays beside the label: MLflow's comparison begins with
+    three params that differ, and the next would be an option that most methods lack."""
     first, *others = [params_of(result) for result in results]
-    shared = {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
-    shared.pop("method", None)
-    return shared
+    return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
