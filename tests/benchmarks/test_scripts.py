@@ -41,3 +41,13 @@ def test_tracking():
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
     assert [row[0] for row in rows] == ["sqlite", "HTTP, one worker"]
     assert all(float(cell) > 0 for row in rows for cell in row[1:])
+
+
+@pytest.mark.soak  # the whole quickstart
+def test_tracking_live():
+    shown = run("tracking_live.py")
+    (row,) = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
+    points, median, within, longest, late = map(float, row)
+    assert points > 1000
+    assert 0 <= median <= within <= longest
+    assert (longest > 15) == (late > 0)
