@@ -30,8 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
-    """Several test processes share few cores; and one thread makes sums the same on any machine."""
+    """Several test processes share few cores; and one thread makes sums the same on any machine.
+
+    The first backward pass of a process counts its devices. torch.export registers one more that does not exist, for
+    which a first pass after it starts a thread; and then no process that a test forks may train."""
     torch.set_num_threads(1)
+    torch.ones(1, requires_grad=True).sum().backward()
 
 
 @pytest.fixture(scope="session")
