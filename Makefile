@@ -18,7 +18,7 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# What takes long: many kills, benchmarks that start several Rays.
+# What takes long: many kills, a whole quickstart watched.
 soak: .venv/.installed
 	$(BIN)/python -m pytest -m soak -s $(PYTEST)
 

@@ -18,7 +18,7 @@ def run(script, *arguments):
     return shown.stdout
 
 
-@pytest.mark.soak  # three Rays, one after another
+@pytest.mark.slow
 def test_overhead():
     shown = run("overhead.py", "--noop", "2", "--one", "0", "--ten", "0")
     rows = [line.split("│")[1:-1] for line in shown.splitlines() if "│ 2 x 0 s" in line]
@@ -27,7 +27,7 @@ def test_overhead():
     assert "first training step" in shown
 
 
-@pytest.mark.soak  # as many epochs as distinct ones: tests/sweep/test_sweep.py
+@pytest.mark.slow
 def test_stages():
     shown = run("stages.py", "--kills", "0", "--epochs", "1", "--without-quickstart")
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]

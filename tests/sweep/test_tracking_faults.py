@@ -12,9 +12,9 @@ from tracking_faults import table_of
 # one group: the tests that share the one Ray run in one process
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("cluster")]
 TRIALS, EPOCHS = 6, 4
-WAITED = 90.0
-"""Seconds. The trials take 5; were they to wait for three answers each that are 10 s late, it were 180, and MLflow's
-client asks a server that fails again for minutes. How much longer they take is in benchmarks/tracking_faults.py."""
+KILLED_WALL = 90.0
+"""Seconds: the server's new start takes a core from trials of low priority, which need 5. A trial that waited for it
+would wait for 300, for it starts again only after half of the trials have ended."""
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,9 @@ def test_the_sweep_goes_on_and_mlflow_catches_up(fault, undisturbed, served, tmp
     assert (found.exit_code, found.statuses) == (0, ["done"] * TRIALS)
     assert (found.late, found.differences) == (None, [])
     assert "Traceback" not in found.said
-    assert found.wall < WAITED
-    assert found.close < WAITED
+    # were trials to wait for a slow server, each took 10 s more at least
+    assert found.wall < (KILLED_WALL if fault == "killed" else 2 * undisturbed.wall + 10)
+    assert found.close < 45
     if fault == "nothing":
         assert found.message is None
         assert "is behind" not in found.said
