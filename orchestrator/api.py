@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.engine.folder import FolderError, SweepFolder
+from orchestrator.engine.finding import folder_at
+from orchestrator.engine.folder import SweepFolder
 from orchestrator.spec.models import Spec
 
 if TYPE_CHECKING:
@@ -19,12 +20,9 @@ if TYPE_CHECKING:
 
 
 def folder_for(spec: Spec, out: str | os.PathLike | None = None) -> SweepFolder:
-    """The sweep's folder: `out`, or its name under the spec's storage (default ./sweeps). Raises FolderError for an
-    address such as s3://..."""
-    if out and "://" in str(out):
-        raise FolderError(f"--out {out}: is an address; a sweep's folder lies on a file system")
-    chosen = Path(out) if out else Path(spec.storage or "sweeps") / spec.name
-    return SweepFolder(chosen.expanduser())
+    """The sweep's folder: `out`, or its name under the spec's storage (default ./sweeps); a path or an address such as
+    s3://BUCKET/sweeps/NAME. Raises FolderError for an address that no sweep can lie at."""
+    return folder_at(out or f"{spec.storage or 'sweeps'}".rstrip("/") + f"/{spec.name}")
 
 
 def run(
@@ -36,8 +34,9 @@ def run(
 ) -> Outcome:
     """Run or resume a sweep: a spec's path, the name of one that comes with Jackpot, a dict or a Spec.
     `options`: `only`, one method to run; `hours`, after which to stop; `address` of a Ray cluster; `console`, a
-    rich Console to show progress on. Raises SpecError with all that is wrong with the spec, FolderError where its
-    folder cannot be used, ClusterError where the cluster cannot."""
+    rich Console to show progress on; `take_over`, where the machine that drove a sweep in an object store is gone.
+    Raises SpecError with all that is wrong with the spec, FolderError where its folder cannot be used, ClusterError
+    where the cluster cannot."""
     from orchestrator.report.page import write_report
     from orchestrator.report.summary import write_summary
     from orchestrator.report.sweeps import read
@@ -77,7 +76,7 @@ def faults(loaded: Loaded) -> list[str]:
 def results(sweep: str | os.PathLike) -> pd.DataFrame:
     """The results of a sweep, a row a trial: of its folder, or of the one of that name in ./sweeps. Raises
     FolderError where no sweep lies there."""
-    from orchestrator.engine.folder import find_sweep
+    from orchestrator.engine.finding import find_sweep
     from orchestrator.engine.results import results as read
 
     return read(find_sweep(sweep))

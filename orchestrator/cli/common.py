@@ -46,6 +46,7 @@ Where = Annotated[
 def said() -> Iterator[None]:
     """Turn the errors that are the request's own fault into their message and exit code 2."""
     from orchestrator.engine.folder import FolderError
+    from orchestrator.engine.remote import RemoteError
     from orchestrator.spec.problems import SpecError
     from orchestrator.sweep.session import ClusterError
 
@@ -55,6 +56,8 @@ def said() -> Iterator[None]:
         wrong(*error.lines)
     except (FolderError, ClusterError) as error:
         wrong(str(error))
+    except RemoteError as error:
+        wrong(f"{error.filename}: {error.strerror}")
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
@@ -90,8 +93,8 @@ def load_checked(source: str, overrides: Sequence[str]) -> Loaded:
 
 
 def open_sweep(sweep: str) -> SweepFolder:
-    """The folder of a sweep, given as a path or as the name of one in ./sweeps."""
-    from orchestrator.engine.folder import find_sweep
+    """The folder of a sweep, given as a path, as the name of one in ./sweeps, or as an address."""
+    from orchestrator.engine.finding import find_sweep
 
     with said():
         return find_sweep(sweep)
@@ -99,10 +102,10 @@ def open_sweep(sweep: str) -> SweepFolder:
 
 def find_trial(trial: str) -> tuple[SweepFolder, str]:
     """A trial, given as its folder, as SWEEP/TRIAL, or as the id of one in ./sweeps."""
-    from orchestrator.engine import folder
+    from orchestrator.engine import finding
 
     with said():
-        return folder.find_trial(trial)
+        return finding.find_trial(trial)
 
 
 def tracked_at(uri: str | None) -> list[str]:

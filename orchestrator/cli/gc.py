@@ -22,4 +22,4 @@ def command(
     folder = open_sweep(sweep)
     with said():
         stages, size = collect_alone(folder, dry_run=dry_run)
-    print(f"{folder.path}: {stages} stages, {size / 2**20:.1f} MiB {'would be ' if dry_run else ''}dropped")
+    print(f"{folder.address}: {stages} stages, {size / 2**20:.1f} MiB {'would be ' if dry_run else ''}dropped")

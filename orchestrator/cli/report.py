@@ -60,6 +60,7 @@ def command(
             print(f"report:  {write_report(folders, Path(out) if out else None)}")
             for folder in folders:
                 print(f"results: {write_csv(folder)}")
+                folder.push()
             return
         found = [read(folder) for folder in folders]
         content = "\n".join(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,11 +18,16 @@ def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; run nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="With --dry-run: say it as JSON.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one value.")] = None,
-    out: Annotated[str | None, typer.Option(help="The sweep's folder (default: ./sweeps/NAME).")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="The sweep's folder, or s3://BUCKET/FOLDER (default: ./sweeps/NAME).")
+    ] = None,
     only: Annotated[str | None, typer.Option(help="Run the trials of one method alone.")] = None,
     max_hours: Annotated[float | None, typer.Option(min=0.0, help="Stop after this long; resume any time.")] = None,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster instead of one started here.")] = None,
     tracking: Where = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="The machine that drove this sweep in an object store is gone for good.")
+    ] = False,
 ) -> None:
     """Run a sweep, or go on with one: what has a result is skipped, a training continues from its checkpoint."""
     if json and not dry_run:
@@ -34,7 +39,7 @@ def command(
         if dry_run:
             _dry_run(chosen, out, only, json)
             return
-        _run(chosen, out, only, max_hours, address)
+        _run(chosen, out, only=only, hours=max_hours, address=address, take_over=take_over)
 
 
 def _dry_run(spec: object, out: str | None, only: str | None, json: bool) -> None:
@@ -46,9 +51,10 @@ def _dry_run(spec: object, out: str | None, only: str | None, json: bool) -> Non
 
     assert isinstance(spec, Spec)
     folder = folder_for(spec, out)
+    folder.pull()
     plan = resumed(folder, make_plan(spec)).only(only)
     search = RatioSearch(spec, folder, plan) if spec.search and only in (None, spec.search.method.name) else None
-    summary = plan.summary(folder.store.has) | ({"search": search.forecast()} if search else {})
+    summary = plan.summary(folder.store.knows) | ({"search": search.forecast()} if search else {})
     if json:
         print_json(summary)
         return
@@ -71,7 +77,7 @@ def _dry_run(spec: object, out: str | None, only: str | None, json: bool) -> Non
         )
 
 
-def _run(spec: object, out: str | None, only: str | None, hours: float | None, address: str | None) -> None:
+def _run(spec: object, out: str | None, **options: Any) -> None:
     from rich.console import Console
 
     from orchestrator.api import folder_for, run
@@ -86,7 +92,7 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
     assert isinstance(spec, Spec)
     console = terminal()
     folder = folder_for(spec, out)
-    outcome = run(spec, out=out, only=only, hours=hours, address=address, console=Console(stderr=True), leave=True)
+    outcome = run(spec, out=out, console=Console(stderr=True), leave=True, **options)
     sweep = read(folder)
     tables = [*accuracy_tables(sweep.results), *search_tables(folder), *sanity_table(sweep.results, sweep.margin)]
     for title, table in tables:
@@ -94,12 +100,12 @@ def _run(spec: object, out: str | None, only: str | None, hours: float | None, a
         console.print(table)
     for sentence in brief(sweep.searched):
         print(f"search:  {sentence}")
-    where = os.path.relpath(folder.path)
+    where = os.path.relpath(folder.path) if folder.shared else folder.address
     print(f"results: {where}/results.csv, a folder a trial in {where}/trials")
     if (folder.path / "ratios" / "best.json").exists():
         print(f"ratios:  {where}/ratios, files that `ratios:` takes in any spec, best.json the best")
     if (folder.path / FILE).exists() and not outcome.interrupted:
-        print(f"report:  {where}/{FILE}")
+        print(f"report:  {os.path.relpath(folder.path)}/{FILE}")
     if spec.tracking.enabled:
         print(f"browse:  jackpot ui {where}")
     if outcome.tracking:

@@ -21,13 +21,13 @@ def command(
     folder = open_sweep(sweep)
     driver = folder.driver()
     if driver is None:
-        print(f"{folder.path}: not running")
+        print(f"{folder.address}: not running")
         return
     with said():
         folder.request_stop("jackpot stop")
     waited = time.monotonic() + WAIT_SECONDS
     while folder.driver() is not None:
         if time.monotonic() > waited:
-            wrong(f"{folder.path}: asked to stop, but {driver} still runs after {WAIT_SECONDS:.0f} s")
+            wrong(f"{folder.address}: asked to stop, but {driver} still runs after {WAIT_SECONDS:.0f} s")
         time.sleep(0.2)
-    print(f"{folder.path}: stopped")
+    print(f"{folder.address}: stopped")

@@ -21,6 +21,7 @@ def command(
 
     folder = open_sweep(sweep)
     with said():
+        folder.pull(tickets=True)
         spec = load_tracked(folder, tracking)
         status = None if folder.driver() else run_status(folder)
     try:

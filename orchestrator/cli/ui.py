@@ -38,6 +38,7 @@ def command(
     folder = open_sweep(sweep)
     allowed = _allowed(allowed_hosts)
     with said():
+        folder.pull(tickets=True)
         spec = load_tracked(folder, tracking)
         status = None if folder.driver() else run_status(folder)
     try:

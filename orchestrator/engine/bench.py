@@ -126,7 +126,7 @@ class TrialBench(PlanningBench):
         while not self.store.has(request.key):
             if self.watch.stopping():
                 raise Stopped
-            with self.store.claim(request.key) as mine:
+            with self.store.claim(request.key, self.watch.run, self.watch.trial) as mine:
                 if mine and not self.store.has(request.key):
                     failed = self.store.failed_in(request.key, self.watch.run)
                     if failed not in (None, self.watch.trial):
@@ -137,7 +137,7 @@ class TrialBench(PlanningBench):
             if not self.watch.patient:
                 raise Busy
             self.watch.tell({"stage": request.key, "kind": request.kind, "waiting": "a stage another trial is making"})
-            time.sleep(0.05)
+            time.sleep(self.store.look_seconds)
         else:
             self.watch.waited += time.monotonic() - began
         self.meta(request.key)

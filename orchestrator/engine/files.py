@@ -67,17 +67,26 @@ def size(path: Path) -> int:
 
 def write_sealed(path: Path, content: dict[str, Any]) -> None:
     """Write JSON with its own checksum under "sha256", whole or not at all."""
-    sealed = {**content, "sha256": digest(content)}
-    write_text(path, json.dumps(sealed, indent=1) + "\n")
+    write_text(path, sealed(content))
+
+
+def sealed(content: dict[str, Any]) -> str:
+    """JSON with its own checksum under "sha256"."""
+    return json.dumps({**content, "sha256": digest(content)}, indent=1) + "\n"
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
     """Read what `write_sealed` wrote. Raises FileNotFoundError, or Corrupt if a byte of it changed."""
+    return unsealed(path.read_bytes(), path)
+
+
+def unsealed(text: bytes, where: object) -> dict[str, Any]:
+    """The content of a sealed JSON text; `where` names it in the error. Raises Corrupt if a byte of it changed."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text.decode("utf-8"))
         seal = content.pop("sha256")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise Corrupt(f"{path}: not a sealed JSON file ({error})") from error
+        raise Corrupt(f"{where}: not a sealed JSON file ({error})") from error
     if digest(content) != seal:
-        raise Corrupt(f"{path}: content does not match its checksum")
+        raise Corrupt(f"{where}: content does not match its checksum")
     return content

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from orchestrator.engine.files import Corrupt, read_sealed, write_text
+from orchestrator.engine.files import Corrupt, read_sealed, size, write_text
 
 if TYPE_CHECKING:
     from orchestrator.engine.store import Store
@@ -31,32 +31,16 @@ class FolderError(Exception):
     """The sweep's folder cannot be used; the message says why and what to do."""
 
 
-def find_sweep(sweep: str | os.PathLike) -> SweepFolder:
-    """The folder of a sweep, given as a path or as the name of one in ./sweeps. Raises FolderError."""
-    for path in (Path(sweep), Path("sweeps") / sweep):
-        if (path / "plan.json").exists():
-            return SweepFolder(path)
-    there = sorted(path.parent.name for path in Path("sweeps").glob("*/plan.json"))
-    known = f"; in ./sweeps: {', '.join(there)}" if there else ""
-    raise FolderError(f"{sweep}: no sweep here; name a sweep's folder, as `jackpot run` prints it{known}")
+ADDRESS = ".address"
+"""Stands in a folder that is a copy of one in an object store, and says of which."""
 
 
-def find_trial(trial: str | os.PathLike) -> tuple[SweepFolder, str]:
-    """A trial, given as its folder, as SWEEP/TRIAL, or as the id of one in ./sweeps. Raises FolderError."""
-    given = Path(trial)
-    if given.name == str(trial):  # an id alone: whichever sweep has it
-        candidates = sorted(Path("sweeps").glob(f"*/trials/{glob.escape(str(trial))}"))
-    else:
-        in_sweep = given.parent / "trials" / given.name
-        candidates = [given, in_sweep, Path("sweeps") / in_sweep]
-    found = sorted({path.absolute() for path in candidates if path.parent.name == "trials" and path.is_dir()})
-    if not found:
-        raise FolderError(
-            f"{trial}: no such trial; name its folder, or SWEEP/TRIAL (`jackpot status SWEEP --trials` lists them)"
-        )
-    if len(found) > 1:
-        raise FolderError(f"{trial}: in several sweeps; name one of: {', '.join(map(str, found))}")
-    return SweepFolder(found[0].parent.parent), found[0].name
+def address_of(path: Path) -> str:
+    """How commands call the sweep whose files lie at a path."""
+    try:
+        return (path / ADDRESS).read_text(encoding="utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return str(path)
 
 
 class SweepFolder:
@@ -64,6 +48,11 @@ class SweepFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
+
+    @property
+    def address(self) -> str:
+        """Where the sweep lies, as commands take it."""
+        return str(self.path)
 
     @property
     def name(self) -> str:
@@ -76,6 +65,12 @@ class SweepFolder:
         from orchestrator.engine.store import Store  # torch is loaded only where stages are read
 
         return Store(self.path)
+
+    def store_size(self) -> tuple[int, int]:
+        """How many stages there are, and their bytes. Not asked of `store`, which loads torch."""
+        # glob.glob bears folders that vanish meanwhile, and passes over what a killed writer has left under a dot
+        files = [self.path / path for path in glob.glob("stages/??/*/*", root_dir=self.path)]
+        return sum(path.name == "stage.json" for path in files), sum(map(size, files))
 
     def trial(self, trial: str) -> Path:
         """Where a trial keeps its result, events, log and ticket."""
@@ -124,13 +119,30 @@ class SweepFolder:
             )
         return found
 
+    # A folder that all machines see needs nothing brought to and fro; one in an object store does (RemoteFolder)
+
+    shared = True
+    """Whether all machines see the folder's files as they are written."""
+    look_seconds = 0.0
+    """How long to wait at least between two looks at what another machine may have written."""
+
+    def push(self, trial: str | None = None) -> None:
+        """Let others see what was written here: of a trial, or of the sweep besides its trials."""
+
+    def pull(self, trial: str | None = None, tickets: bool = False) -> None:
+        """See what others wrote: of a trial, or of all, but for the trials' tickets unless they are asked for."""
+
+    def growing(self, trial: str, file: str) -> Path:
+        """Where to append to a trial's events or log."""
+        return self.trial(trial) / file
+
     # Events: what a running trial says of itself, a JSON line each
 
     def tell(self, trial: str, event: dict[str, Any]) -> None:
         """Append an event of a trial, with the time."""
         # begun on a line of its own: a killed worker may have left its last one unfinished
         line = "\n" + json.dumps({"time": time.time(), **event}) + "\n"
-        path = self.trial(trial) / "events.jsonl"
+        path = self.growing(trial, "events.jsonl")
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a", encoding="utf-8") as file:
             file.write(line)  # one short write: lines of two processes do not mix
@@ -145,9 +157,9 @@ class SweepFolder:
     # One driver
 
     @contextmanager
-    def driving(self) -> Iterator[None]:
+    def driving(self, take_over: bool = False) -> Iterator[None]:
         """Be the one driver of this sweep. The lock is the kernel's and ends with the process, however it dies.
-        Raises FolderError if another process drives it."""
+        Raises FolderError if another process drives it; `take_over` is for folders that no kernel watches."""
         with open(self.path / "driver.lock", "a+", encoding="utf-8") as file:
             if not _lock(file):
                 file.seek(0)
@@ -156,7 +168,7 @@ class SweepFolder:
                     f"it with `jackpot stop {self.path}`"
                 )
             file.truncate(0)
-            file.write(_this_process())
+            file.write(this_process())
             file.flush()
             self.stop_file.unlink(missing_ok=True)
             yield
@@ -176,7 +188,11 @@ class SweepFolder:
     def driven_by_another(self) -> str | None:
         """Who drives the sweep now, unless it is this process; or None."""
         driver = self.driver()
-        return None if driver == _this_process() else driver
+        return None if driver == this_process() else driver
+
+    def still_driving(self) -> bool:
+        """Whether this process is still the driver: another may have taken over a folder that no kernel watches."""
+        return True
 
     # Stopping: a file that the driver and every worker look for
 
@@ -189,9 +205,25 @@ class SweepFolder:
         """Ask the sweep to stop: running trials keep a checkpoint and end, no new one starts."""
         write_text(self.stop_file, why + "\n")
 
-    def stop_requested(self) -> bool:
-        """Whether the sweep was asked to stop."""
-        return self.stop_file.exists()
+    def stop_requested(self) -> str | None:
+        """Why the sweep was asked to stop, or None where it was not."""
+        try:
+            return self.stop_file.read_text(encoding="utf-8").strip() or "asked to stop"
+        except FileNotFoundError:
+            return None
+
+    # A search's turn: how many of its trials have ended, which a slot that waits for the search looks at
+
+    def say_turn(self, turn: int) -> None:
+        """Keep how many trials of a running search have ended."""
+        write_text(self.path / "search" / "turn", f"{turn}\n")
+
+    def turn(self) -> int:
+        """How many trials of a running search have ended; -1 where nobody has said so."""
+        try:
+            return int((self.path / "search" / "turn").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return -1
 
 
 def parse_events(lines: bytes) -> list[dict[str, Any]]:
@@ -207,7 +239,8 @@ def parse_events(lines: bytes) -> list[dict[str, Any]]:
     return found
 
 
-def _this_process() -> str:
+def this_process() -> str:
+    """This process, as others are told of it."""
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 

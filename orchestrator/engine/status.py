@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 from collections import Counter
 from fractions import Fraction
 from typing import Any
 
-from orchestrator.engine.files import read_sealed, size
+from orchestrator.engine.files import read_sealed
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.results import BAD, planned_results, why
 
@@ -25,11 +24,10 @@ def status(folder: SweepFolder) -> dict[str, Any]:
     }
     counts = Counter(states.values())
     slots, busy = busy_share(list(events.values()))
-    # glob.glob bears folders that vanish meanwhile, and passes over what a killed writer has left under a dot
-    stages = [folder.path / path for path in glob.glob("stages/??/*/*", root_dir=folder.path)]
+    stages, size = folder.store_size()
     return {
         "sweep": folder.name,
-        "folder": str(folder.path),
+        "folder": folder.address,
         "driver": driver,
         "trials": len(rows),
         "counts": {
@@ -43,8 +41,8 @@ def status(folder: SweepFolder) -> dict[str, Any]:
         "epochs_distinct": plan["epochs_distinct"],
         "slots": slots,
         "busy": busy,
-        "stages": sum(path.name == "stage.json" for path in stages),
-        "store_bytes": sum(map(size, stages)),
+        "stages": stages,
+        "store_bytes": size,
     }
 
 

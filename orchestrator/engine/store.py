@@ -35,6 +35,9 @@ _LEFT = ("stages/??/.*.tmp", "checkpoints/*/.*.tmp", "trials/*/.*.tmp", "claims/
 class Store:
     """The stages of one sweep, in `folder`. Safe with several processes on one file system."""
 
+    look_seconds = 0.05
+    """How often one who waits for a stage of another's looks."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
@@ -55,6 +58,10 @@ class Store:
     def has(self, key: str) -> bool:
         """Whether the stage exists."""
         return self.meta(key) is not None
+
+    def knows(self, key: str) -> bool:
+        """`has`, for who asks about many stages and bears an answer that is some seconds old."""
+        return self.has(key)
 
     def read(self, key: str) -> tuple[Tensors, dict[str, Any]] | None:
         """A stage's tensors and record, checked against their checksums; None where it does not exist."""
@@ -120,18 +127,24 @@ class Store:
         shutil.rmtree(path)
         return freed
 
-    def litter(self, needed: Collection[str]) -> dict[Path, int]:
+    def litter(self, needed: Collection[str]) -> dict[str, int]:
         """What killed writers have left half written, claims and failures of earlier runs, and checkpoints of
-        stages that are not `needed`: paths with their bytes. Only for who keeps writers away: theirs look the
-        same while they write."""
+        stages that are not `needed`: names below the folder, with their bytes. Only for who keeps writers away: theirs
+        look the same while they write."""
         left = [path for pattern in _LEFT for path in self.folder.glob(pattern)]
         left += [path for path in self.folder.glob("checkpoints/*") if path.name not in needed]
-        return {path: size(path) for path in left}
+        return {str(path.relative_to(self.folder)): size(path) for path in left}
+
+    def discard(self, name: str) -> None:
+        """Remove what `litter` has named."""
+        path = self.folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @contextmanager
-    def claim(self, key: str) -> Iterator[bool]:
-        """Try to become the one process that computes a stage; yields whether it worked. The claim is a lock of
-        the kernel's, so it ends with the process that held it, however that died: no clock decides."""
+    def claim(self, key: str, run: str = "run", trial: str = "trial") -> Iterator[bool]:
+        """Try to become the one process that computes a stage, for a trial of a run; yields whether it worked. The
+        claim is a lock of the kernel's, so it ends with the process that held it, however that died: no clock
+        decides."""
         path = self.folder / "claims" / key
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a") as file:
@@ -142,6 +155,9 @@ class Store:
                 yield True
             finally:
                 path.unlink(missing_ok=True)
+
+    def free(self, run: str | None = None, trial: str | None = None) -> None:
+        """Give up the claims of a trial whose worker is dead, or of all trials. Nothing to do here: the kernel does."""
 
     # Failures: stages that other trials of the same run must not try again
 

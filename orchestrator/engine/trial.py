@@ -21,6 +21,7 @@ from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SCHEMA, SweepFolder
 from orchestrator.engine.metrics import costs, measured
 from orchestrator.engine.plan import plan_trial
+from orchestrator.engine.remote import RemoteError
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.ticket import LoadedTicket, provenance, structure, write_ticket
 from orchestrator.engine.train import Diverged, weights_of
@@ -92,6 +93,8 @@ def unwritable(error: BaseException | None) -> OSError | None:
     """The error among the causes of `error` that says that the sweep's folder takes no more: full or read-only.
     No fault of the trial, so no result of it."""
     while error is not None:
+        if isinstance(error, RemoteError):
+            return error
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             return error
         error = error.__cause__ or error.__context__

@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.engine.quiet import Quiet
-
-if TYPE_CHECKING:
-    from orchestrator.engine.folder import SweepFolder
-
-
-def turn_file(sweep: SweepFolder) -> Path:
-    """Holds how many trials of a running search have ended: what a slot that waits for the search looks at."""
-    return sweep.path / "search" / "turn"
 
 
 class Stopped(Exception):

@@ -209,7 +209,7 @@ class Spec(Section):
     sanity: Sanity = Sanity()
     tracking: Tracking = Tracking()
     storage: str | None = None
-    """The folder that holds sweeps' folders (default: ./sweeps)."""
+    """The folder that holds sweeps' folders (default: ./sweeps), or an address such as s3://BUCKET/sweeps."""
     keep: Literal["all", "tickets"] = "all"
     """`all` keeps every stage, so that extending the sweep is cheap; `tickets` drops, once the sweep has
     ended, the stages that no ticket needs."""
@@ -219,13 +219,6 @@ class Spec(Section):
     def _a_folder_name(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
             raise ValueError("a sweep's name is letters, digits, '.', '_' and '-', and starts with a letter or digit")
-        return value
-
-    @field_validator("storage")
-    @classmethod
-    def _a_folder(cls, value: str | None) -> str | None:
-        if value is not None and "://" in value:
-            raise ValueError(f"{value!r} is an address; a sweep's folder lies on a file system")
         return value
 
     @field_validator("model", "seeds", "sparsities")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import make_plan
 from orchestrator.engine.results import BAD
@@ -28,10 +26,10 @@ def collect(folder: SweepFolder, dry_run: bool = False) -> tuple[int, int]:
         if key not in needed and (folder.store.meta(key) or {}).get("kind") != "measure":  # tiny, and dear to measure
             stages += 1
             size += folder.store.size(key) if dry_run else folder.store.delete(key)
-    for path, left in folder.store.litter(needed).items():
+    for name, left in folder.store.litter(needed).items():
         size += left
         if not dry_run:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            folder.store.discard(name)
     return stages, size
 
 

@@ -15,13 +15,11 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator.engine.files import write_text
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import Plan, Planned
 from orchestrator.engine.results import BAD, FINAL
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import blank_result, write_result
-from orchestrator.engine.watch import turn_file
 from orchestrator.spec.models import Spec
 from orchestrator.sweep.outcome import resume_hint
 from orchestrator.sweep.progress import Progress
@@ -29,6 +27,7 @@ from orchestrator.sweep.ratio_search import RatioSearch
 from orchestrator.sweep.schedule import Schedule
 from orchestrator.sweep.search_files import write_summary
 from orchestrator.sweep.session import interrupts, ray_session, trial_slots
+from orchestrator.sweep.sharing import regularly
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +72,8 @@ class Driver:
         self._summarised = 0.0
         if search:
             search.advance()
-        self.schedule = Schedule(plan, folder.store.has)
+        folder.push()  # what is decided on is kept before it runs
+        self.schedule = Schedule(plan, folder.store.knows)
         undecided = (lambda: search.undecided) if search else (lambda: 0)
         self.progress = Progress(folder, plan, self.schedule, self.run_id, console, undecided)
 
@@ -86,9 +86,10 @@ class Driver:
             seconds = min(hours * 3600, threading.TIMEOUT_MAX)
             deadline = _timer(seconds, lambda: self.stop(f"--max-hours {hours:g} is over"))
         if self.search:
-            write_text(turn_file(self.folder), "0\n")  # what an earlier run has left says nothing
+            self.folder.say_turn(0)  # what an earlier run has left says nothing
         try:
-            with interrupts(self.interrupt), ray_session(address), self.progress:
+            sharing = regularly(self.folder, self._share, "sharing")
+            with interrupts(self.interrupt), ray_session(address), sharing, self.progress:
                 self._fit()
         finally:
             for timer in (deadline, self._leaving):
@@ -104,7 +105,7 @@ class Driver:
         slots = trial_slots(self.spec.resources, self.spec.concurrency)
         resources = {"cpu": self.spec.resources.cpu, "gpu": self.spec.resources.gpu}
         worker = tune.with_parameters(
-            Worker, spec=self.spec, folder=str(self.folder.path), run=self.run_id, cwd=os.getcwd()
+            Worker, spec=self.spec, folder=self.folder.address, run=self.run_id, cwd=os.getcwd()
         )
         with tempfile.TemporaryDirectory(prefix="jackpot-tune-") as storage:
             self._storage = storage
@@ -130,10 +131,28 @@ class Driver:
             )
             tuner.fit()
 
+    def _share(self) -> None:
+        """Bring here what running trials say of themselves, and there what is known of the sweep."""
+        if not self.folder.still_driving():
+            self._displaced()
+        for trial in list(self.schedule.running):
+            self.folder.pull(trial)
+        self.folder.push()
+
     # What happens while it runs
+
+    def _hear_of(self, trial: str, dead: bool = False) -> None:
+        """See what a trial's worker has written; of one that is dead, free what it held."""
+        try:
+            if dead:
+                self.folder.store.free(self.run_id, trial)
+            self.folder.pull(trial)
+        except OSError as error:
+            self._unwritable(str(error))
 
     def ended(self, trial: str, result: Mapping[str, Any]) -> None:
         """A trial has come to its end in its worker."""
+        self._hear_of(trial)
         self.schedule.ended(trial)
         if result["status"] == "unwritable":
             self._unwritable(result["error"])
@@ -143,15 +162,18 @@ class Driver:
             self._count_failure(trial, result.get("failed_stage"))
         if result["status"] not in ("stopped", "unwritable"):
             self._decide(trial)
-        if self.folder.stop_requested():  # by another process, with `jackpot stop`
-            self.stop(self.folder.stop_file.read_text(encoding="utf-8").strip())
+        with contextlib.suppress(OSError):
+            if why := self.folder.stop_requested():  # by another process, with `jackpot stop`
+                self.stop(why)
 
     def again(self, trial: str) -> None:
         """A trial's worker died and the trial is started again: its stages and checkpoints are kept."""
+        self._hear_of(trial, dead=True)
         self.progress.say(f"{trial}: its worker process died; started again")
 
     def died(self, trial: str, times: int, known: str) -> None:
         """A trial's worker died more often than the spec allows: the driver writes the result it could not."""
+        self._hear_of(trial, dead=True)
         result = self.folder.result(trial, self.plan.by_id[trial].chain.key)
         if result and result["status"] in FINAL:  # it died after its trial's end
             self.ended(trial, result)
@@ -166,6 +188,7 @@ class Driver:
 
     def dropped(self, trial: str) -> None:
         """A trial was stopped at a cheap rung, because others are better there: that is its result."""
+        self._hear_of(trial)
         events = self.folder.events(trial)
         last = max((i for i, event in enumerate(events) if "begin" in event), default=0)
         rungs = [event["rung"] for event in events[last:] if "rung" in event]
@@ -181,7 +204,9 @@ class Driver:
             return
         try:
             self.search.end(trial)
-            for planned in self.search.advance():
+            decided = self.search.advance()
+            self.folder.push()
+            for planned in decided:
                 if planned.id not in self.plan.done:
                     self.progress.add(planned)
                     self.schedule.add(planned, self.plan.segments(planned))
@@ -189,7 +214,7 @@ class Driver:
                 write_summary(self.search)
                 self._summarised = time.monotonic()
             self._turns += 1
-            write_text(turn_file(self.folder), f"{self._turns}\n")
+            self.folder.say_turn(self._turns)
         except OSError as error:
             self._unwritable(str(error))
         except Exception as error:  # raised from here it would end Tune's loop; what has run is kept
@@ -210,7 +235,7 @@ class Driver:
         stage = events[-1].get("stage")
         if stage is None or self.folder.store.has(stage):
             return None
-        with contextlib.suppress(OSError), self.folder.store.claim(stage) as free:
+        with contextlib.suppress(OSError), self.folder.store.claim(stage, self.run_id, trial) as free:
             if free:
                 self.folder.store.mark_failed(stage, self.run_id, trial)  # for trials that wait in their slots
                 return stage
@@ -243,12 +268,13 @@ class Driver:
         try:
             write_result(self.folder, result)
             self.folder.tell(trial, {"end": result["status"]})
+            self.folder.push(trial)
         except OSError as error:  # raised from here it would end Tune's loop with a traceback
             self._unwritable(str(error))
 
     def _unwritable(self, error: str) -> None:
         """The folder takes no more: going on would only lose work."""
-        self.stopped = self.stopped or f"{self.folder.path} cannot be written: {error}; free space or mend it"
+        self.stopped = self.stopped or f"{self.folder.address} cannot be written: {error}; free space or mend it"
         self.schedule.stop()
 
     def stop(self, why: str) -> None:
@@ -257,6 +283,13 @@ class Driver:
         self.schedule.stop()
         with contextlib.suppress(OSError):  # a folder that takes no more: workers find out for themselves
             self.folder.request_stop(why)
+
+    def _displaced(self) -> None:
+        """Another driver has taken over: end without a word to its workers, and take one's own along."""
+        self.stopped, self.interrupted = "another process has taken this sweep over", True
+        self.schedule.stop()
+        if self._may_leave:
+            self._leave()
 
     def interrupt(self) -> None:
         """Ctrl-C: stop; a command leaves within five seconds whatever happens."""
@@ -275,7 +308,7 @@ class Driver:
         try:
             self.progress.close()
             shutil.rmtree(self._storage, ignore_errors=True)
-            print(f"stopped: interrupted; {resume_hint(self.folder)}", flush=True)
+            print(f"stopped: {self.stopped}; {resume_hint(self.folder)}", flush=True)
         finally:
             os._exit(130)  # Ray's processes end with the driver that started them
 

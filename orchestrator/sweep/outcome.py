@@ -45,10 +45,10 @@ def finished(folder: SweepFolder, plan: Plan) -> dict[str, str]:
 def resumed(folder: SweepFolder, plan: Plan) -> Plan:
     """The plan, knowing which of its trials have a result that stands."""
     done = [trial for trial, status in finished(folder, plan).items() if status in FINAL]
-    return plan.given(done, folder.store.has)
+    return plan.given(done, folder.store.knows)
 
 
 def resume_hint(folder: SweepFolder) -> str:
     """How to go on with a sweep that was stopped."""
-    again = shlex.join(["jackpot", "run", str(folder.path / "spec.yaml"), "--out", str(folder.path)])
+    again = shlex.join(["jackpot", "run", str(folder.path / "spec.yaml"), "--out", folder.address])
     return f"everything finished is kept. To go on: {again}"

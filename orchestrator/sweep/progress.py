@@ -60,7 +60,7 @@ class Progress:
         """`undecided`: how many trials a search has still to decide on."""
         self._undecided = undecided
         self._folder, self._plan, self._schedule, self._console = folder, plan, schedule, console
-        self._left = {key: (p, float(epochs)) for key, (p, epochs) in plan.missing(folder.store.has).items()}
+        self._left = {key: (p, float(epochs)) for key, (p, epochs) in plan.missing(folder.store.knows).items()}
         self._to_train = sum(epochs for _, epochs in self._left.values())
         self._tails = {p.id: Tail(folder.trial(p.id) / "events.jsonl", from_end=True) for p in plan.planned}
         self._state: dict[str, dict[str, Any]] = defaultdict(dict)
@@ -85,7 +85,7 @@ class Progress:
 
     def add(self, planned: Planned) -> None:
         """Follow one more trial."""
-        for key, epochs in self._plan.missing_of(planned, self._folder.store.has).items():
+        for key, epochs in self._plan.missing_of(planned, self._folder.store.knows).items():
             if key not in self._left:
                 self._left[key] = (planned, float(epochs))
                 self._to_train += float(epochs)

@@ -58,14 +58,15 @@ def run_sweep(
     hours: float | None = None,
     console: Console | None = None,
     leave: bool = False,
+    take_over: bool = False,
     describe: Callable[[SweepFolder], object] = lambda folder: None,
     report: Callable[[SweepFolder], object] = lambda folder: None,
 ) -> Outcome:
     """Run or resume a sweep in its folder. Ctrl-C stops it and it returns, once its workers have kept their
     checkpoints; with `leave`, as for a command, the process ends where they take longer than a few seconds. `describe`
     writes what MLflow says of the sweep meanwhile; `report` the sweep's page at the end, unless it was told to stop.
-    Raises
-    SpecError, FolderError, DataError, ModelError or ClusterError before anything is run where that cannot work."""
+    `take_over`: see SweepFolder.driving. Raises SpecError, FolderError, DataError, ModelError or ClusterError before
+    anything is run where that cannot work."""
     from orchestrator.tracking import Follower
 
     console = console or Console(stderr=True)
@@ -73,7 +74,8 @@ def run_sweep(
     whole = make_plan(spec)
     whole.only(only)  # refuses a method that is not in it
     folder.prepare()
-    with folder.driving():
+    with folder.driving(take_over):
+        folder.pull()
         _refuse_another(folder, spec)
         write_text(folder.path / "spec.yaml", dump(spec))
         whole = resumed(folder, whole)
@@ -84,7 +86,7 @@ def run_sweep(
             search = RatioSearch(spec, folder, plan, hours=lambda: (time.monotonic() - began) / 3600)
         driver = Driver(spec, folder, plan, console, leave, search)
         summary = {
-            **whole.summary(folder.store.has),
+            **whole.summary(folder.store.knows),
             "run": driver.run_id,
             "search": _searched(spec),
             "environment": environment(),
@@ -119,6 +121,7 @@ def run_sweep(
             finally:
                 if follower:
                     outcome.tracking = follower.close(driver.patience(), run_status(folder))
+        folder.push()
         if spec.keep == "tickets" and outcome.exit_code == 0:
             collect(folder)
     return outcome
@@ -148,7 +151,7 @@ def _report(folder: SweepFolder, report: Callable[[SweepFolder], object], driver
     try:
         report(folder)
     except Exception as error:  # whatever is wrong with the page, the results stand
-        driver.progress.say(f"{what} is not up to date ({error}); `jackpot report {folder.path}` writes it")
+        driver.progress.say(f"{what} is not up to date ({error}); `jackpot report {folder.address}` writes it")
 
 
 def _refuse_another(folder: SweepFolder, spec: Spec) -> None:
@@ -157,7 +160,7 @@ def _refuse_another(folder: SweepFolder, spec: Spec) -> None:
     there = load(path).parts.get("name") if path.exists() else None
     if there not in (None, spec.name):
         raise FolderError(
-            f"{folder.path}: holds the sweep {there!r}, and the spec is named {spec.name!r}; choose another folder "
+            f"{folder.address}: holds the sweep {there!r}, and the spec is named {spec.name!r}; choose another folder "
             "with --out, or give the spec that name if it is meant to change that sweep"
         )
 

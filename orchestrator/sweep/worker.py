@@ -13,13 +13,16 @@ from typing import Any
 import torch
 from ray import tune
 
+from orchestrator.engine.finding import folder_at
 from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.remote import PATIENCE
 from orchestrator.engine.rungs import measure_rung, rung_cuts
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import failure, run_trial
 from orchestrator.engine.trials import Trial
-from orchestrator.engine.watch import Stopped, Watch, turn_file
+from orchestrator.engine.watch import Stopped, Watch
 from orchestrator.spec.models import Spec
+from orchestrator.sweep.sharing import pushing
 from orchestrator.sweep.system import system_metrics
 
 log = logging.getLogger(__name__)
@@ -39,7 +42,7 @@ class Worker(tune.Trainable):
         with contextlib.suppress(OSError):  # not on every machine
             os.chdir(cwd)
         self.spec, self.run_id = spec, run
-        self.sweep = SweepFolder(Path(folder))
+        self.sweep = folder_at(folder, patience=PATIENCE)
         self.settings: dict[str, Setting] = {}
         self.rungs: list[dict[str, Any]] = []
         """What the trial was worth at the rungs that it has passed."""
@@ -55,7 +58,8 @@ class Worker(tune.Trainable):
         if "wait" in self.config:
             return self._wait(self.config["wait"])
         try:
-            with _log_to(self.sweep.trial(self.config["trial"]) / "log.txt"):
+            trial = self.config["trial"]
+            with pushing(self.sweep, trial), _log_to(self.sweep.growing(trial, "log.txt")):
                 return {"done": True, **self._run(self.config)}
         except OSError as error:
             # raised by the sweep's folder, not by the trial, whose own errors are its result
@@ -70,14 +74,14 @@ class Worker(tune.Trainable):
         """Hold the slot until more than `turn` trials have ended: what comes next depends on them."""
         until = time.monotonic() + LONGEST_WAIT
         while not self.sweep.stop_requested() and time.monotonic() < until:
-            with contextlib.suppress(OSError, ValueError):  # not there yet
-                if int(turn_file(self.sweep).read_text()) > turn:
-                    break
-            time.sleep(WAIT_SECONDS)
+            if self.sweep.turn() > turn:
+                break
+            time.sleep(max(WAIT_SECONDS, self.sweep.look_seconds))
         return {"done": True, "status": "waited"}
 
     def _run(self, config: dict[str, Any]) -> dict[str, Any]:
         trial = Trial.from_json(config["what"])
+        self.sweep.pull(trial.id)  # what it did on another machine
         if not self.rungs:
             begin = {"begin": config["key"], "pid": os.getpid(), "run": self.run_id, "slots": config["slots"]}
             self.sweep.tell(trial.id, begin)
@@ -137,8 +141,8 @@ class _Stopping:
         self._sweep, self._looked, self._stop = sweep, 0.0, False
 
     def __call__(self) -> bool:
-        if not self._stop and time.monotonic() - self._looked > STOP_CHECK_SECONDS:
-            self._stop, self._looked = self._sweep.stop_requested(), time.monotonic()
+        if not self._stop and time.monotonic() - self._looked > max(STOP_CHECK_SECONDS, self._sweep.look_seconds):
+            self._stop, self._looked = self._sweep.stop_requested() is not None, time.monotonic()
         return self._stop
 
 

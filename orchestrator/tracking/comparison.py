@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from orchestrator.engine.folder import address_of
 from orchestrator.spec.models import Tracking
 from orchestrator.tracking import client as clients
 from orchestrator.tracking.links import MOST, compare_path
@@ -54,7 +55,7 @@ def _there(uri: str, folder: Path) -> None:
     """See that there is something to ask: MLflow would make a database that is not there."""
     reachable(uri)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        raise TrackingError(f"no runs are written yet; `jackpot sync {folder}` does it")
+        raise TrackingError(f"no runs are written yet; `jackpot sync {address_of(folder)}` does it")
 
 
 def _find(uri: str, asked: Sequence[Asked]) -> tuple[list[str], list[str]]:
@@ -71,6 +72,8 @@ def _find(uri: str, asked: Sequence[Asked]) -> tuple[list[str], list[str]]:
             own = {trial: run.info.run_id for trial in sweep.trials for run in runs.search("trial", trial=trial)}
             experiments[experiment.experiment_id] = None
         if missing := [trial for trial in sweep.trials if trial not in own]:
-            raise TrackingError(f"it has no run of {missing[0]} yet; `jackpot sync {sweep.folder}` writes it")
+            raise TrackingError(
+                f"it has no run of {missing[0]} yet; `jackpot sync {address_of(sweep.folder)}` writes it"
+            )
         found += [own[trial] for trial in sweep.trials]
     return found, list(experiments)

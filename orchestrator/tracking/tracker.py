@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.engine.files import Corrupt, digest, read_sealed
-from orchestrator.engine.folder import FolderError, SweepFolder, parse_events
+from orchestrator.engine.folder import FolderError, SweepFolder, address_of, parse_events
 from orchestrator.engine.results import planned_keys
 from orchestrator.spec.models import Tracking
 from orchestrator.tracking.about import environment, facts
@@ -94,7 +94,7 @@ class Tracker:
 
     def behind(self, why: str) -> str:
         """One line that says that the runs are not up to date, why, and how to catch up."""
-        text = f"MLflow ({self.uri}) is behind: {why}. Results are safe; `jackpot sync {self.folder}` catches up"
+        text = f"MLflow ({self.uri}) is behind: {why}. Results are safe; `jackpot sync {address_of(self.folder)}` catches up"
         return discreet(text, self.uri)
 
     def _pass(self, identity: str, status: str | None, report: Report) -> None:

@@ -15,7 +15,7 @@ from methods.bench import Tensors
 from orchestrator.engine.export.description import describe
 from orchestrator.engine.export.program import ExportError, FromPixels, to_onnx, to_pt2, trace
 from orchestrator.engine.files import replacing
-from orchestrator.engine.folder import find_trial
+from orchestrator.engine.finding import find_trial
 from orchestrator.engine.nets import ModelError, source_of
 from orchestrator.engine.results import why
 from orchestrator.engine.store import to_bytes
@@ -99,7 +99,7 @@ def ticket_file(trial: str | os.PathLike) -> Path:
         driver = folder.driver()
         running = f"its sweep is running ({driver}), " if driver else ""
         raise TicketError(
-            f"{name}: has no result yet, so no ticket; {running}`jackpot status {folder.path}` says how far it is"
+            f"{name}: has no result yet, so no ticket; {running}`jackpot status {folder.address}` says how far it is"
         )
     if result["status"] != "done":
         raise TicketError(

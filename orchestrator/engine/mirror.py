@@ -1,0 +1,155 @@
+"""A folder on this machine that stands for one in an object store: what is written here is pushed there, what others
+wrote there is pulled here.
+
+Object stores cannot append. A file that grows line by line (events, a log) is therefore kept by each machine as a part
+of its own, `events.MACHINE.jsonl`, and the parts are put together here to the file that readers know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import uuid
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from orchestrator.engine.files import digest, write_text
+from orchestrator.engine.remote import Object, Remote
+
+GROWING = ("events.jsonl", "log.txt")
+"""Files that several machines may append to, one after the other."""
+_HERE = ("driver.lock", "stop", "turn", *GROWING)
+"""Files that are never pushed or pulled under their own names; nor is MLflow's database, made from the rest."""
+_AT_ONCE = 16
+
+
+@cache
+def boot_id() -> str:
+    """Another one whenever this machine starts."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return f"{uuid.getnode():x}"
+
+
+class Mirror:
+    """The copy at `path` of what lies in `remote`, folder by folder. Safe with several processes of a machine."""
+
+    def __init__(self, path: Path, remote: Remote) -> None:
+        self.path, self.remote = path, remote
+        self.machine = digest([socket.gethostname(), boot_id(), str(path)])[:12]
+
+    def part(self, file: str) -> str:
+        """The name under which this machine keeps what it appends to a growing file."""
+        return _part(file, self.machine)
+
+    def push(self, folder: str = "", last: Collection[str] = ()) -> None:
+        """Bring to the store what has changed in a folder here, `last` after the rest; what is gone here goes there.
+        Raises RemoteError."""
+        with self._synced(folder) as state:
+            here = {path.name: path for path in (self.path / folder).iterdir() if path.is_file() and _shared(path.name)}
+            for name in sorted(here, key=lambda name: (name in last, name)):
+                stamp = _stamp(here[name])
+                if state.get(name, [None])[1:] != stamp:
+                    self.remote.put(_below(folder, name), here[name])
+                    state[name] = [self.remote.object(_below(folder, name)).tag, *stamp]
+            for name in [name for name in state if _shared(name) and name not in here]:
+                self.remote.delete(_below(folder, name))
+                del state[name]
+
+    def pull(self, folder: str = "", without: Collection[str] = ()) -> None:
+        """Bring here what has changed in a folder of the store, but for the files `without`. Raises RemoteError."""
+        self._pull(folder, self.remote.objects(folder, deep=False), without)
+
+    def pull_below(self, folder: str, without: Collection[str] = ()) -> None:
+        """`pull` for each of the folders in a folder."""
+        there: dict[str, dict[str, Object]] = {}
+        for name, known in self.remote.objects(folder).items():
+            there.setdefault(name.rpartition("/")[0], {})[name] = known
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for _ in pool.map(lambda found: self._pull(found[0], found[1], without), there.items()):
+                pass
+
+    def _pull(self, folder: str, objects: dict[str, Object], without: Collection[str]) -> None:
+        there = {name.rpartition("/")[2]: known for name, known in objects.items()}
+        with self._synced(folder) as state:
+            for name, known in there.items():
+                path = self.path / folder / name
+                if not _shared(name) or name in (*without, *self._own_parts):
+                    continue
+                if path.exists() and state.get(name, [None])[0] == known.tag:
+                    continue
+                if self.remote.fetch(_below(folder, name), path):
+                    os.utime(path, (known.written, known.written))  # parts are put together in this order
+                    state[name] = [known.tag, *_stamp(path)]
+            for name in [name for name in state if _shared(name) and name not in there]:
+                path = self.path / folder / name
+                if path.exists() and _stamp(path) == state.pop(name)[1:]:
+                    path.unlink()  # removed there
+            for file in GROWING:
+                self._put_together(folder, file, state)
+
+    @property
+    def _own_parts(self) -> tuple[str, ...]:
+        return tuple(map(self.part, GROWING))
+
+    def _put_together(self, folder: str, file: str, state: dict[str, Any]) -> None:
+        """Append to a growing file the whole lines that its parts have gained."""
+        whole = self.path / folder / file
+        parts = sorted(whole.parent.glob(_part(file, "*")), key=lambda path: path.stat().st_mtime)
+        size, used = state.get(f"/{file}", [0, {}])
+        if not parts:
+            return
+        with open(whole, "ab") as out:
+            out.truncate(size)  # what was appended by one who was killed before it was noted
+            for part in parts:
+                with open(part, "rb") as lines:
+                    lines.seek(used.get(part.name, 0))
+                    new = lines.read()
+                new = new[: new.rfind(b"\n") + 1]
+                out.write(new)
+                size, used[part.name] = size + len(new), used.get(part.name, 0) + len(new)
+        state[f"/{file}"] = [size, used]
+
+    @contextmanager
+    def _synced(self, folder: str) -> Iterator[dict[str, Any]]:
+        """What is known of a folder's files: name -> the object's tag and the file's stamp when they were equal, and
+        /FILE -> how far a growing file was put together. Kept when the block ends, however it ends."""
+        (self.path / folder).mkdir(parents=True, exist_ok=True)
+        path = self.path / folder / ".sync.json"
+        with open(path.with_suffix(".lock"), "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            state: dict[str, Any] = {}
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                state = json.loads(path.read_text(encoding="utf-8"))
+            before = json.dumps(state)
+            try:
+                yield state
+            finally:
+                if (after := json.dumps(state)) != before:
+                    write_text(path, after)
+
+
+def _shared(name: str) -> bool:
+    return name not in _HERE and not name.startswith((".", "/", "mlflow.db"))
+
+
+def _part(file: str, machine: str) -> str:
+    stem, _, suffix = file.rpartition(".")
+    return f"{stem}.{machine}.{suffix}"
+
+
+def _below(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
