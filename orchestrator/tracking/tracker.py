@@ -94,7 +94,8 @@ class Tracker:
 
     def behind(self, why: str) -> str:
         """One line that says that the runs are not up to date, why, and how to catch up."""
-        text = f"MLflow ({self.uri}) is behind: {why}. Results are safe; `jackpot sync {address_of(self.folder)}` catches up"
+        where = address_of(self.folder)
+        text = f"MLflow ({self.uri}) is behind: {why}. Results are safe; `jackpot sync {where}` catches up"
         return discreet(text, self.uri)
 
     def _pass(self, identity: str, status: str | None, report: Report) -> None:
