@@ -26,5 +26,5 @@ head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 # slow file systems let Python start late: wait ten minutes for all nodes
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=600
 srun ray symmetric-run --address "$head:6379" --min-nodes "$SLURM_JOB_NUM_NODES" \
-  --num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "$SLURM_GPUS_PER_TASK" --ray-client-server-port 0 \
+  --num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "$SLURM_GPUS_PER_TASK" \
   -- jackpot run "$@" --address auto

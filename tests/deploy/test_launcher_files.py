@@ -71,7 +71,6 @@ HEAD, WORKER = "head_start_ray_commands", "worker_start_ray_commands"
 EITHER: list[tuple[Rule, Callable[[Config], None]]] = [
     (rules.loopback_only, edit(HEAD, "--dashboard-host=127.0.0.1", "--dashboard-host=0.0.0.0")),
     (rules.loopback_only, edit(HEAD, "--dashboard-host=127.0.0.1", "")),
-    (rules.loopback_only, edit(HEAD, "--ray-client-server-port=0", "")),
     (rules.token_everywhere, edit(HEAD, "RAY_AUTH_MODE=token", "")),
     (rules.token_everywhere, edit(WORKER, "RAY_AUTH_MODE=token", "RAY_AUTH_MODE=disabled")),
     (rules.token_everywhere, lambda config: config["file_mounts"].pop("~/.ray/auth_token")),
