@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from orchestrator.spec.models import Resources
+from orchestrator.sweep.tokens import NoAnswer, admits, make_token, own_state, token, token_file
 
 CONNECT_SECONDS = 10.0
 
@@ -63,7 +64,11 @@ def ray_session(address: str | None) -> Iterator[None]:
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # results are our own files
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a search's scheduler is about its proposals alone
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "1000000000"  # Tune's snapshots are never restored
-    if address is not None:
+    if address is None:
+        # Ray's switch for systems whose firewall asks about every port: all of it then listens on loopback alone, and
+        # not on every interface. Read when ray is imported.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    else:
         _reach(address)
     import ray
 
@@ -103,6 +108,12 @@ def _connect(address: str | None) -> None:
     import ray
 
     if address is None:
+        try:
+            make_token()
+        except OSError as error:
+            raise ClusterError(
+                f"{error.filename}: Ray's token cannot be written there ({error.strerror}); set RAY_AUTH_TOKEN"
+            ) from error
         ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         return
     try:
@@ -112,7 +123,8 @@ def _connect(address: str | None) -> None:
 
 
 def _reach(address: str) -> None:
-    """See that something listens at an address, for Ray itself tries for minutes."""
+    """See that a Ray head answers at an address and takes the token of this machine, for Ray itself tries for
+    minutes."""
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
@@ -126,3 +138,28 @@ def _reach(address: str) -> None:
         raise ClusterError(
             f"--address {address}: nothing listens there ({error}); start Ray there or mend the address"
         ) from error
+    if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):  # whose certificates Ray itself knows
+        _show_token(address)
+
+
+def _show_token(address: str) -> None:
+    """Have Ray show its token to a head that asks for one: by itself it does so only for a Ray of this machine."""
+    try:
+        if admits(address, ""):
+            return
+        if not token():
+            raise ClusterError(
+                f"--address {address}: the cluster asks for a token, and there is none here; set RAY_AUTH_TOKEN, "
+                f"or write the cluster's (`ray get-auth-token` says it there) into {token_file()}"
+            )
+        if not admits(address, token()):
+            raise ClusterError(
+                f"--address {address}: the cluster refuses the token of this machine ({own_state()[0]}); `ray "
+                "get-auth-token` says the right one there"
+            )
+    except NoAnswer as error:
+        raise ClusterError(f"--address {address}: {error}; start Ray there or mend the address") from error
+    os.environ["RAY_AUTH_MODE"] = "token"
+    from ray import _raylet
+
+    _raylet.Config.initialize("")  # type: ignore[attr-defined]  # has Ray read it again where a program imported Ray before
