@@ -21,6 +21,7 @@ from orchestrator.cli import (
     schema,
     status,
     stop,
+    submit,
     sync,
     ui,
     validate,
@@ -52,7 +53,8 @@ def _options(
 
 
 for verb in (
-    run, validate, methods, ratios, status, logs, report, compare, stop, gc, sync, ui, export, doctor, new, schema,
+    run, validate, methods, ratios, status, logs, report, compare, stop, gc, submit, sync, ui, export,
+    doctor, new, schema,
 ):  # fmt: skip
     app.command(name=verb.__name__.rpartition(".")[2], epilog=verb.EXAMPLES)(verb.command)
 
