@@ -57,7 +57,11 @@ while True:
         break
     except urllib.error.URLError:
         time.sleep(0.5)
-mine = "import json, os, shutil; print('SEEN', json.dumps([dict(os.environ), shutil.which('jackpot')]))"
+names = ["RAY_AUTH_MODE", "JACKPOT_CACHE", "MLFLOW_TRACKING_URI"]
+mine = (
+    f"import json, os, shutil; mine = {{name: os.environ.get(name) for name in {names}}}; "
+    "print('SEEN', json.dumps([mine, shutil.which('jackpot')]))"
+)
 cluster = ("status", "--address", "ADDRESS:6379")
 client = ("-c", "import ray; ray.init('ray://ADDRESS:10001'); print('INSIDE', len(ray.nodes()))")
 print("FOUND", json.dumps({
@@ -145,5 +149,5 @@ def test_a_job_runs_in_token_mode_and_knows_where_all_is(found: dict[str, Any]) 
     assert environment["RAY_AUTH_MODE"] == "token"
     assert environment["JACKPOT_CACHE"].startswith("/")
     tracking = "http://127.0.0.1:5000" if found["file"] == CLUSTER else None
-    assert environment.get("MLFLOW_TRACKING_URI") == tracking
+    assert environment["MLFLOW_TRACKING_URI"] == tracking
     assert program
