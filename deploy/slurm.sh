@@ -1,6 +1,6 @@
 #!/bin/bash
-# A sweep under Slurm, its nodes a Ray cluster for as long as the job lasts. Not run here; deploy/README.md says how to
-# use it. `ray symmetric-run` ends with `ray stop`, which ends every Ray of yours on a node: hence --exclusive.
+# A sweep under Slurm, its nodes a Ray cluster for as long as the job lasts. Not run under Slurm itself: see
+# deploy/README.md. `ray symmetric-run` ends with `ray stop`, which ends every Ray of yours on a node: so --exclusive.
 #
 #   sbatch deploy/slurm.sh my.yaml --out /shared/sweeps/my --max-hours 23.5
 #

@@ -86,9 +86,13 @@ def ray_session(address: str | None) -> Iterator[None]:
 
 
 def trial_slots(each: Resources, concurrency: int | None) -> int:
-    """Trials at once: what the cluster's nodes hold, at most `concurrency`. Raises ClusterError for none."""
+    """Trials at once: what the cluster's nodes hold, at most `concurrency`; that itself on a cluster whose nodes come
+    because trials wait. Raises ClusterError for none."""
     import ray
+    from ray.autoscaler.v2.utils import is_autoscaler_v2
 
+    if concurrency is not None and is_autoscaler_v2(fetch_from_server=True):  # as `ray up` starts it
+        return concurrency
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     fit = 0  # node by node: no trial spans two
     for node in nodes:
@@ -98,7 +102,7 @@ def trial_slots(each: Resources, concurrency: int | None) -> int:
         there = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
         raise ClusterError(
             f"no trial fits: each asks for {each.cpu} CPU and {each.gpu:g} GPU, the cluster's nodes have {there}; "
-            "lower `resources` in the spec"
+            "lower `resources` in the spec, or set `concurrency` if nodes come as trials wait"
         )
     return min(fit, concurrency or fit)
 

@@ -16,7 +16,8 @@ Config = dict[str, Any]
 _STARTS = ("head_start_ray_commands", "worker_start_ray_commands")
 _SETUPS = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands")
 SECRETS = re.compile(
-    r"AKIA[0-9A-Z]{16}|PRIVATE KEY|aws_(secret|credentials)|RAY_AUTH_TOKEN=|password|[0-9a-f]{32}", re.IGNORECASE
+    r"AKIA[0-9A-Z]{16}|PRIVATE KEY|aws_(?:secret|credentials)|RAY_AUTH_TOKEN=(?!\$)|password|[0-9a-f]{32}",
+    re.IGNORECASE,
 )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from launcher_rules import CLUSTER, LOCAL
+from launcher_rules import CLUSTER, LOCAL, ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 ADDRESS = "10.77.0.1"
@@ -28,6 +28,7 @@ ip link add eth0 type veth peer name eth1
 ip link set eth1 up
 ip addr add {ADDRESS}/24 dev eth0
 ip link set eth0 up
+ip route add default via 10.77.0.9
 for command in "$HOME"/commands/*; do bash --login -c "$(cat "$command")" < /dev/null; done
 exec {sys.executable} "$HOME/look.py"
 """
@@ -57,9 +58,16 @@ while True:
         break
     except urllib.error.URLError:
         time.sleep(0.5)
-mine = "import json, os, shutil; print('SEEN', json.dumps([dict(os.environ), shutil.which('jackpot')]))"
+names = ["RAY_AUTH_MODE", "JACKPOT_CACHE", "MLFLOW_TRACKING_URI"]
+mine = (
+    f"import json, os, shutil; mine = {{name: os.environ.get(name) for name in {names}}}; "
+    "print('SEEN', json.dumps([mine, shutil.which('jackpot')]))"
+)
 cluster = ("status", "--address", "ADDRESS:6379")
 client = ("-c", "import ray; ray.init('ray://ADDRESS:10001'); print('INSIDE', len(ray.nodes()))")
+slots = ("-c", "import ray; ray.init('ADDRESS:6379', log_to_driver=False); "
+    "from orchestrator.spec.models import Resources; from orchestrator.sweep.session import trial_slots; "
+    "print('SLOTS', trial_slots(Resources(cpu=1, gpu=1), 8)); trial_slots(Resources(cpu=1, gpu=1), None)")
 print("FOUND", json.dumps({
     "listens": subprocess.run(["ss", "-tlnH"], capture_output=True, text=True, check=True).stdout,
     "http": {name: status(jobs, given) for name, given in (("none", ""), ("wrong", "a" * 64), ("right", token))},
@@ -73,6 +81,7 @@ print("FOUND", json.dumps({
                     RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S="1"),
         "right": ray(*client, program=sys.executable, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token),
     },
+    "slots": ray(*slots, program=sys.executable, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token),
     "job": ray("job", "submit", "--address", "http://127.0.0.1:8265", "--", sys.executable, "-c", mine,
                RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token),
 }))
@@ -98,7 +107,8 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     Path("/tmp/ray").mkdir(exist_ok=True)
     settings = {
         "HOME": str(home), "SSH_CONNECTION": f"10.77.0.9 50000 {ADDRESS} 22", "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_enable_autoscaler_v2": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "RAY_enable_autoscaler_v2": "1", "PYTHONPATH": str(ROOT),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }  # fmt: skip
     done = subprocess.run(
         ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "bash", "-c", HOST],
@@ -137,6 +147,12 @@ def test_the_head_offers_nothing_to_a_trial(found: dict[str, Any]) -> None:
         assert not re.search(r"/[0-9.]+ (CPU|GPU)", found["status"]["right"][1])
 
 
+def test_trials_wait_for_workers_that_are_to_come(found: dict[str, Any]) -> None:
+    status, said = found["slots"]
+    assert "SLOTS 8" in said, said
+    assert (status != 0, "ClusterError: no trial fits" in said, "set `concurrency`" in said) == (True, True, True), said
+
+
 def test_a_job_runs_in_token_mode_and_knows_where_all_is(found: dict[str, Any]) -> None:
     status, said = found["job"]
     seen = re.search(r"SEEN (.*)", said)
@@ -145,5 +161,5 @@ def test_a_job_runs_in_token_mode_and_knows_where_all_is(found: dict[str, Any]) 
     assert environment["RAY_AUTH_MODE"] == "token"
     assert environment["JACKPOT_CACHE"].startswith("/")
     tracking = "http://127.0.0.1:5000" if found["file"] == CLUSTER else None
-    assert environment.get("MLFLOW_TRACKING_URI") == tracking
+    assert environment["MLFLOW_TRACKING_URI"] == tracking
     assert program

@@ -45,7 +45,9 @@ def test_an_address_where_nothing_listens_is_named_at_once():
 
 def test_resources_that_the_cluster_does_not_have_are_named(make_spec, monkeypatch):
     import ray
+    from ray.autoscaler.v2 import utils
 
+    monkeypatch.setattr(utils, "is_autoscaler_v2", lambda fetch_from_server: False)
     nodes = [{"CPU": 3.0, "GPU": 1.0}, {"CPU": 3.0}]
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in nodes])
     # a trial runs on one node: of 3 and 3 CPUs there are 2 slots of 2
@@ -58,3 +60,5 @@ def test_resources_that_the_cluster_does_not_have_are_named(make_spec, monkeypat
             there = "the cluster's nodes have 3 CPU and 1 GPU, 3 CPU and 0 GPU; lower `resources` in the spec"
             with pytest.raises(ClusterError, match=there):
                 trial_slots(spec.resources, 2)
+    monkeypatch.setattr(utils, "is_autoscaler_v2", lambda fetch_from_server: True)
+    assert trial_slots(make_spec(resources={"gpu": 1}).resources, 30) == 30  # nodes come as they wait
