@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shlex
 import shutil
@@ -37,6 +38,9 @@ LEFT_OUT = (
 """Folders that are not sent; nor is any whose name begins with a dot."""
 _ADDRESSES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 RECONNECT_SECONDS, RECONNECTS = 5.0, 12
+_TALKATIVE = tuple(f"ray.{name}" for name in (
+    "dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging",
+))  # fmt: skip
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
@@ -128,6 +132,8 @@ def client(address: str) -> Iterator[Any]:
     """Ray's client of a cluster's jobs. Raises ClusterError for what it raises."""
     from ray.job_submission import JobSubmissionClient
 
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     before = {name: os.environ.pop(name) for name in _ADDRESSES if name in os.environ}  # they would overrule `address`
     try:
         yield JobSubmissionClient(address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -82,7 +83,20 @@ def ray_session(address: str | None) -> Iterator[None]:
     try:
         yield
     finally:
+        _end_ray()
+
+
+def _end_ray() -> None:
+    """Leave Ray, or end the one that was started here. A reference to one of its objects that is freed meanwhile, as
+    the garbage collector may do in any thread, makes Ray end this process with 1: so there is nothing left to free."""
+    import ray
+
+    gc.collect()
+    gc.disable()
+    try:
         ray.shutdown()
+    finally:
+        gc.enable()
 
 
 def trial_slots(each: Resources, concurrency: int | None) -> int:

@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -62,3 +64,40 @@ def test_resources_that_the_cluster_does_not_have_are_named(make_spec, monkeypat
                 trial_slots(spec.resources, 2)
     monkeypatch.setattr(utils, "is_autoscaler_v2", lambda fetch_from_server: True)
     assert trial_slots(make_spec(resources={"gpu": 1}).resources, 30) == 30  # nodes come as they wait
+
+
+FREED_LATE = """
+import gc
+from orchestrator.sweep.session import ray_session
+
+class Late:  # Ray's own end, and another thread's garbage collection just then
+    def __init__(self, worker):
+        self.worker = worker
+    def __getattr__(self, name):
+        return getattr(self.worker, name)
+    def shutdown_driver(self):
+        self.worker.shutdown_driver()
+        gc.collect()
+
+with ray_session(None):
+    import ray
+    gc.disable()
+    cycle = [ray.put(1)]
+    cycle.append(cycle)
+    del cycle
+    worker = ray._private.worker.global_worker
+    worker.core_worker = Late(worker.core_worker)
+print("ended well")
+"""
+
+
+@pytest.mark.slow
+def test_a_reference_that_is_freed_while_ray_ends_does_not_end_the_process(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FREED_LATE],
+        check=False,
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "ended well\n"), done.stderr
