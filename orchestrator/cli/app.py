@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli import (
+    cluster,
     compare,
     doctor,
     export,
@@ -57,6 +58,9 @@ for verb in (
     doctor, new, schema,
 ):  # fmt: skip
     app.command(name=verb.__name__.rpartition(".")[2], epilog=verb.EXAMPLES)(verb.command)
+
+
+app.add_typer(cluster.app, name="cluster")
 
 
 def main() -> None:

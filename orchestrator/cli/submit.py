@@ -52,7 +52,7 @@ def command(
     from orchestrator.sweep import jobs
 
     chosen = load_checked(spec, [*(set_ or []), *tracked_at(tracking)]).require()
-    folder = _folder(chosen, out)
+    folder = shared_folder(chosen, out)
     _check(chosen, allow_code)
     options = {"--only": only, "--max-hours": max_hours}
     given = [text for name, value in options.items() if value is not None for text in (name, str(value))]
@@ -76,12 +76,13 @@ def command(
     raise typer.Exit(code)
 
 
-def _folder(spec: Spec, out: str | None) -> str:
-    """The sweep's folder, if all machines can see it."""
+def shared_folder(spec: Spec | None, out: str | None) -> str:
+    """The sweep's folder, if all machines can see it; else says what to name."""
     from orchestrator.api import folder_for
+    from orchestrator.engine.finding import folder_at
 
-    folder = folder_for(spec, out)
-    named = out or spec.storage
+    folder = folder_for(spec, out) if spec else folder_at(out or "")
+    named = out or (spec.storage if spec else None)
     if folder.shared and (named is None or not Path(named).is_absolute()):
         wrong(
             f"--out {named or folder.path}: the cluster's machines do not see this machine's folder; name s3://BUCKET/"

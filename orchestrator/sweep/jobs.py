@@ -77,11 +77,14 @@ def job_id(spec: Spec, out: str) -> str:
 
 
 @contextmanager
-def staged(spec: Spec, code: bool) -> Iterator[Path]:
+def staged(spec: Spec | None, code: bool = False) -> Iterator[Path]:
     """A folder with what a job needs of this machine: the spec, the files it names below the current folder, and with
     `code` the source there. Raises ClusterError where that is more than a job should bring along."""
     with tempfile.TemporaryDirectory(prefix="jackpot-job-") as made:
         stage, here = Path(made), Path.cwd()
+        if spec is None:
+            yield stage
+            return
         (stage / "spec.yaml").write_text(dump(spec), encoding="utf-8")
         named = [path for path in _texts(spec.model_dump(mode="json")) if _is_file_below(here, path)]
         found = [Path(path) for path in named] + (list(_source(here)) if code else [])

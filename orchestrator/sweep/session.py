@@ -108,10 +108,7 @@ def trial_slots(each: Resources, concurrency: int | None) -> int:
     if concurrency is not None and is_autoscaler_v2(fetch_from_server=True):  # as `ray up` starts it
         return concurrency
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fit = 0  # node by node: no trial spans two
-    for node in nodes:
-        trials = node.get("CPU", 0) // each.cpu
-        fit += int(min(trials, node.get("GPU", 0) // each.gpu) if each.gpu else trials)
+    fit = fitting(nodes, each)
     if fit == 0:
         there = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
         raise ClusterError(
@@ -119,6 +116,15 @@ def trial_slots(each: Resources, concurrency: int | None) -> int:
             "lower `resources` in the spec, or set `concurrency` if nodes come as trials wait"
         )
     return min(fit, concurrency or fit)
+
+
+def fitting(nodes: list[dict[str, float]], each: Resources) -> int:
+    """How many trials nodes of these resources hold at once."""
+    fit = 0  # node by node: no trial spans two
+    for node in nodes:
+        trials = node.get("CPU", 0) // each.cpu
+        fit += int(min(trials, node.get("GPU", 0) // each.gpu) if each.gpu else trials)
+    return fit
 
 
 def _connect(address: str | None) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import Any
+
+from orchestrator.spec.models import Tracking
+from orchestrator.tracking.where import TrackingError, discreet, is_server, reachable, reason, uri_of
 
 # A call that hangs or is repeated holds up every run behind it; the next pass tries again anyway. Repeating
 # a request whose answer was lost would also create a run twice.
@@ -33,3 +37,15 @@ def connect(uri: str) -> Any:
     from mlflow import MlflowClient  # 4 s: only where runs are written
 
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def see(folder: Path, tracking: Tracking) -> None:
+    """See that a sweep's tracking server or database answers, writing nothing. Raises TrackingError where it does not,
+    ValueError for an impossible address."""
+    uri = uri_of(folder, tracking)
+    reachable(uri)
+    if is_server(uri):
+        try:
+            connect(uri).search_experiments(max_results=1)
+        except Exception as error:  # whatever MLflow and the network raise
+            raise TrackingError(discreet(reason(error), uri)) from error
