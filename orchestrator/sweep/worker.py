@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,8 @@ class Worker(tune.Trainable):
         """Run the trial to its end, or to its next rung; or wait until the search has heard of another trial."""
         if "wait" in self.config:
             return self._wait(self.config["wait"])
+        if "given_up" in self.config:  # by the driver, which has written its result
+            return {"done": True, "status": "given up"}
         try:
             with _log_to(self.sweep.trial(self.config["trial"]) / "log.txt"):
                 return {"done": True, **self._run(self.config)}
@@ -79,8 +82,8 @@ class Worker(tune.Trainable):
     def _run(self, config: dict[str, Any]) -> dict[str, Any]:
         trial = Trial.from_json(config["what"])
         if not self.rungs:
-            begin = {"begin": config["key"], "pid": os.getpid(), "run": self.run_id, "slots": config["slots"]}
-            self.sweep.tell(trial.id, begin)
+            begin = {"begin": config["key"], "run": self.run_id, "slots": config["slots"]}
+            self.sweep.tell(trial.id, {**begin, "host": socket.gethostname(), "pid": os.getpid()})
         begun = [event for event in self.sweep.events(trial.id) if event.get("begin") == config["key"]]
         watch = Watch(
             trial=trial.id,
