@@ -135,7 +135,10 @@ class Failures(Section):
     """When to try again and when to give up."""
 
     max_failures: int = Field(default=2, ge=0)
-    """How often a trial whose worker died is started again."""
+    """How often a trial whose worker died or made no progress is started again; that its host went does not count."""
+    stall_minutes: float | None = Field(default=60, gt=0)
+    """End a trial's worker, and start the trial again, once it has told of no progress for so long: no epoch, stage or
+    checkpoint; waiting for others is none of its own. Null: never."""
     max_failed_trials: int | None = Field(default=None, ge=0)
     """Stop the sweep once more trials than this have failed (default: never)."""
 

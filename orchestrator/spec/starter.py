@@ -92,6 +92,7 @@ resources:                        # of one trial
 
 failures:
   max_failures: 2                 # how often a trial whose worker died is started again
+  stall_minutes: 60               # a worker that tells of no progress for so long is ended
   # max_failed_trials: 5          # stop once more trials than this have failed; never if left out
 
 latency:                          # measured once for each network structure, while nothing else runs here

@@ -10,7 +10,8 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -37,6 +38,8 @@ SUMMARY_SECONDS = 10.0
 STOP_SECONDS = 3.5
 """How long workers get to keep their checkpoints before the driver leaves all the same."""
 
+MOST_HOSTS = 10
+"""A trial that so many hosts are lost with is taken for what loses them."""
 
 TRACKING_SECONDS, STOPPED_SECONDS = 60.0, 10.0
 """How long the last results may take to reach MLflow, and in a sweep that was told to stop; what is late is brought by
@@ -61,6 +64,8 @@ class Driver:
         self.spec, self.folder, self.plan = spec, folder, plan
         self.run_id = uuid.uuid4().hex
         self.failed = 0
+        self._deaths: Counter[tuple[str, bool]] = Counter()
+        """How often each trial's worker died alone, and with its host."""
         self.stopped: str | None = None
         self.interrupted = False
         self._leave_by: float | None = None
@@ -124,8 +129,8 @@ class Driver:
                     name="sweep",
                     storage_path=storage,
                     verbose=0,
-                    callbacks=[Endings(self.ended, self.again, self.died, self.dropped)],
-                    failure_config=tune.FailureConfig(max_failures=self.spec.failures.max_failures),
+                    callbacks=[Endings(self.ended, self.died, self.dropped, self.progress.started, self.stalled)],
+                    failure_config=tune.FailureConfig(max_failures=-1),  # `died` says when it is enough
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 ),
             )
@@ -166,25 +171,41 @@ class Driver:
             if why := self.folder.stop_requested():  # by another process, with `jackpot stop`
                 self.stop(why)
 
-    def again(self, trial: str) -> None:
-        """A trial's worker died and the trial is started again: its stages and checkpoints are kept."""
-        self._hear_of(trial, dead=True)
-        self.progress.say(f"{trial}: its worker process died; started again")
+    def stalled(self, running: Iterable[str]) -> list[str]:
+        """Those of the trials with a worker that make no progress: the workers are to be ended."""
+        minutes = self.spec.failures.stall_minutes
+        found = [] if minutes is None else self.progress.stalled(running, 60 * minutes)
+        for trial in found:
+            self.progress.say(f"{trial}: no progress for {minutes:g} min; its worker process is ended")
+            self.progress.started(trial)  # Ray takes a while to end it
+        return found
 
-    def died(self, trial: str, times: int, known: str) -> None:
-        """A trial's worker died more often than the spec allows: the driver writes the result it could not."""
+    def died(self, trial: str, host_lost: bool, known: str) -> bool:
+        """A trial's worker died, alone or with its host. Whether the trial is started again: its stages and checkpoints
+        are kept. Where that has happened more often than it may, the driver writes the result that the worker could
+        not."""
         self._hear_of(trial, dead=True)
         result = self.folder.result(trial, self.plan.by_id[trial].chain.key)
         if result and result["status"] in FINAL:  # it died after its trial's end
             self.ended(trial, result)
-            return
+            return False
+        self._deaths[trial, host_lost] += 1
+        times = self._deaths[trial, host_lost]
+        if times <= (MOST_HOSTS if host_lost else self.spec.failures.max_failures):
+            self.progress.say(f"{trial}: its {'host was lost' if host_lost else 'worker process died'}; started again")
+            return True
         self.schedule.ended(trial)
-        message = (
-            f"its worker process died {times} times (killed, or out of memory); see `jackpot logs {trial}`, lower "
-            "`concurrency` or the batch size, or raise `failures.max_failures`"
-        )
+        if host_lost:
+            message = f"{times} hosts were lost while they ran it; see their logs, and `jackpot logs {trial}`"
+        else:
+            message = (
+                f"its worker process died {times} times (killed, out of memory, or without progress for "
+                f"`failures.stall_minutes`); see `jackpot logs {trial}`, lower `concurrency` or the batch size, or "
+                "raise `failures.max_failures`"
+            )
         self._fail(trial, {"type": "WorkerDied", "message": message, "traceback": known}, self._broken_off(trial))
         self._decide(trial)
+        return False
 
     def dropped(self, trial: str) -> None:
         """A trial was stopped at a cheap rung, because others are better there: that is its result."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ class Progress:
         self._state: dict[str, dict[str, Any]] = defaultdict(dict)
         self._pace: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         self._ended: dict[str, str] = {}
+        self._heard: dict[str, float] = {}
+        self._looked = time.monotonic()
         self._finished_before = len(plan.planned) - len(schedule.waiting)
         self._began = time.monotonic()
         self._told = 0.0
@@ -110,9 +112,12 @@ class Progress:
         self._look()
 
     def _look(self) -> None:
+        now = time.monotonic()
         for trial in [trial for trial in self._tails if trial not in self._ended]:
             for event in self._tails[trial].new():
                 self._take(trial, event)
+                self._heard[trial] = now
+        self._looked = now
         if self._live:
             self._live.update(self._picture(), refresh=True)
         elif time.monotonic() - self._told > PLAIN_SECONDS:
@@ -144,6 +149,24 @@ class Progress:
         if event["stage"] in self._left:
             planned, _ = self._left[event["stage"]]
             self._left[event["stage"]] = (planned, (event["until"] - event["step"]) / event["per_epoch"])
+
+    def started(self, trial: str) -> None:
+        """A trial has got a worker, from which it is to be heard."""
+        self._state[trial].pop("event", None)
+        self._heard[trial] = time.monotonic()
+
+    def stalled(self, running: Iterable[str], seconds: float) -> list[str]:
+        """Those of the trials with a worker that have told of nothing for so long, by this process's own clock: those
+        of hosts may be wrong. Not those that wait for what another one is making, unless all of them do."""
+        heard = {trial: self._heard[trial] for trial in running if trial in self._heard}
+        silent = [trial for trial, at in heard.items() if self._looked - at > seconds]
+        waiting = {trial for trial in heard if self._waits(trial)}
+        alone = [trial for trial in silent if trial not in waiting]
+        return alone or (silent if len(waiting) == len(heard) else [])
+
+    def _waits(self, trial: str) -> bool:
+        event = self._state[trial].get("event", {})
+        return bool(event.get("waiting")) and not self._folder.store.knows(event["stage"])
 
     def seconds_left(self) -> float | None:
         """Time left, from the pace of the epochs measured so far; None before the first."""

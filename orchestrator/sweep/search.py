@@ -3,15 +3,23 @@ they end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
+import ray
 from ray.tune import Callback
 from ray.tune.search import Searcher
 
 from orchestrator.engine.plan import Planned
 from orchestrator.spec.search import Search
 from orchestrator.sweep.schedule import Schedule
+
+LOOK_SECONDS = 1.0
+"""How often workers that make no progress are looked for."""
+HOST_LOST = ("its node has died", "is unavailable")
+"""What Ray says of a worker that was lost with its host, or with the way there, and of no other."""
 
 
 class _NotPickled:
@@ -77,18 +85,23 @@ def rung_scheduler(search: Search | None) -> Any:
 
 
 class Endings(_NotPickled, Callback):
-    """Tells the driver how each trial ended: with what its worker said, or with its worker dead, to be started
-    again (`again`) or for good (`died`, with how often, and what Ray knows of it), or stopped at a rung by the
-    scheduler (`dropped`)."""
+    """Tells the driver how each trial ended: with what its worker said, with its worker dead (`died`: whether its host
+    is lost too, and what Ray knows of it; says whether to start the trial again), or stopped at a rung by the scheduler
+    (`dropped`). Tells it of every worker that a trial gets (`started`), and ends those of trials that have `stalled`.
+    """
 
     def __init__(
         self,
         ended: Callable[[str, dict[str, Any]], None],
-        again: Callable[[str], None],
-        died: Callable[[str, int, str], None],
+        died: Callable[[str, bool, str], bool],
         dropped: Callable[[str], None] = lambda trial: None,
+        started: Callable[[str], None] = lambda trial: None,
+        stalled: Callable[[Iterable[str]], list[str]] = list,
     ) -> None:
-        self._ended, self._again, self._died, self._dropped = ended, again, died, dropped
+        self._ended, self._died, self._dropped = ended, died, dropped
+        self._started, self._stalled = started, stalled
+        self._workers: dict[str, Any] = {}
+        self._looked = 0.0
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         """A worker has come to the end of a trial, or to a rung of it."""
@@ -101,11 +114,32 @@ class Endings(_NotPickled, Callback):
             self._dropped(trial.config["trial"])
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        """A trial's worker died, and the trial is started again."""
-        if "trial" in trial.config:
-            self._again(trial.config["trial"])
+        """A trial's worker died. Tune starts the trial again whatever happens, for its own count knows no causes; one
+        that is given up ends at once."""
+        if "trial" not in trial.config:
+            return
+        error = _last_error(trial)
+        if not self._died(trial.config["trial"], any(words in error for words in HOST_LOST), error):
+            trial.config = {"given_up": True}
+            trial.max_failures = 0
 
-    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        """A trial's worker died more often than allowed."""
-        if "trial" in trial.config:
-            self._died(trial.config["trial"], trial.num_failures, str(trial.get_error() or ""))
+    def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
+        """End the workers of trials that make no progress: Tune then hears of their deaths."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        workers = {t.config["trial"]: t.temporary_state.ray_actor for t in trials if "trial" in t.config}
+        workers = {trial: worker for trial, worker in workers.items() if worker is not None}
+        for trial in [trial for trial, worker in workers.items() if self._workers.get(trial) != worker]:
+            self._started(trial)
+        self._workers = workers
+        for trial in self._stalled(workers):
+            ray.kill(workers[trial])
+
+
+def _last_error(trial: Any) -> str:
+    """What Ray knows of the last death of a trial's worker. Tune appends it to a file of this process's own."""
+    try:
+        return Path(trial.error_file).read_text(encoding="utf-8").rpartition("\nFailure # ")[2]
+    except OSError:  # the temporary folder is full
+        return ""

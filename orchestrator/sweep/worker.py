@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,8 @@ class Worker(tune.Trainable):
         """Run the trial to its end, or to its next rung; or wait until the search has heard of another trial."""
         if "wait" in self.config:
             return self._wait(self.config["wait"])
+        if "given_up" in self.config:  # by the driver, which has written its result
+            return {"done": True, "status": "given up"}
         try:
             trial = self.config["trial"]
             with pushing(self.sweep, trial), _log_to(self.sweep.growing(trial, "log.txt")):
@@ -83,8 +86,8 @@ class Worker(tune.Trainable):
         trial = Trial.from_json(config["what"])
         self.sweep.pull(trial.id)  # what it did on another machine
         if not self.rungs:
-            begin = {"begin": config["key"], "pid": os.getpid(), "run": self.run_id, "slots": config["slots"]}
-            self.sweep.tell(trial.id, begin)
+            begin = {"begin": config["key"], "run": self.run_id, "slots": config["slots"]}
+            self.sweep.tell(trial.id, {**begin, "host": socket.gethostname(), "pid": os.getpid()})
         begun = [event for event in self.sweep.events(trial.id) if event.get("begin") == config["key"]]
         watch = Watch(
             trial=trial.id,

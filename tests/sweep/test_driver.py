@@ -40,6 +40,14 @@ def begin(driver, **stage):
     return planned.id, key
 
 
+def die(driver, trial, lost=False):
+    """Let a trial's worker die until the trial is given up; how often that was."""
+    deaths = 1
+    while driver.died(trial, lost, "what Ray knows"):
+        deaths += 1
+    return deaths
+
+
 def statuses(driver):
     return finished(driver.folder, driver.plan)
 
@@ -48,7 +56,7 @@ def test_a_worker_that_dies_making_a_stage_blocks_who_needs_it(drive):
     driver = drive()
     trial, stage = begin(driver, step=3, steps=3, per_epoch=6, until=12)
     began = driver.folder.events(trial)[0]["time"]
-    driver.died(trial, 3, "what Ray knows")
+    die(driver, trial)
     assert statuses(driver) == {name: "failed" if name == trial else "blocked" for name in driver.plan.by_id}
     assert driver.folder.store.failed_in(stage, driver.run_id) == trial
     assert driver.folder.store.failed_in(stage, "another run") is None
@@ -62,7 +70,7 @@ def test_a_worker_that_dies_making_a_stage_blocks_who_needs_it(drive):
 
 
 def blocked_by_death(driver, trial):
-    driver.died(trial, 3, "")
+    die(driver, trial)
     return [name for name, status in statuses(driver).items() if status == "blocked"]
 
 
@@ -98,9 +106,57 @@ def test_a_result_stands_although_its_worker_died_after_it(drive):
     planned = driver.plan.by_id[trial]
     result = blank_result(Setting(driver.spec, planned.trial.model), planned.trial, planned.chain.key, 1)
     write_result(driver.folder, result | {"status": "done", "ended": time.time()})
-    driver.died(trial, 1, "")
+    assert not driver.died(trial, False, "")
     assert statuses(driver) == {trial: "done"}
     assert driver.failed == 0
+
+
+def test_a_lost_host_is_not_the_trials_fault(drive):
+    driver = drive(failures={"max_failures": 0})
+    trial, _ = begin(driver)
+    assert all(driver.died(trial, True, "") for _ in range(module.MOST_HOSTS))
+    assert statuses(driver) == {}
+    assert not driver.died(trial, False, "")
+    assert "died 1 times" in driver.folder.result(trial)["error"]["message"]
+
+
+def test_a_trial_that_loses_every_host_is_given_up(drive):
+    driver = drive(failures={"max_failures": 0})
+    trial, _ = begin(driver)
+    assert die(driver, trial, lost=True) == module.MOST_HOSTS + 1
+    assert statuses(driver) == {trial: "failed"}
+    assert f"{module.MOST_HOSTS + 1} hosts were lost" in driver.folder.result(trial)["error"]["message"]
+
+
+def test_a_worker_without_progress_is_ended_once(drive, monkeypatch):
+    driver = drive(failures={"stall_minutes": 1})
+    trial, _ = begin(driver, step=3, steps=3, per_epoch=6, until=12)
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    driver.progress._look()  # what is there by now was told in time
+    driver.progress.started(trial)
+
+    def stalled_after(seconds):
+        clock[0] += seconds
+        driver.progress._look()
+        return driver.stalled([trial])
+
+    assert stalled_after(59) == []
+    assert driver.stalled([]) == []
+    assert stalled_after(2) == [trial]
+    assert stalled_after(1) == []  # Ray is about to end it
+
+
+@pytest.mark.parametrize("minutes", [None, 1])
+def test_progress_is_asked_for_unless_the_spec_says_null(drive, monkeypatch, minutes):
+    driver = drive(failures={"stall_minutes": minutes})
+    trial, _ = begin(driver)
+    driver.progress._look()
+    driver.progress.started(trial)
+    clock = time.monotonic() + 1e6
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    driver.progress._look()
+    assert driver.stalled([trial]) == ([] if minutes is None else [trial])
 
 
 def test_what_a_worker_cannot_begin_is_the_trials_error(drive):

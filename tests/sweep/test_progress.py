@@ -113,3 +113,66 @@ def test_an_unfinished_line_is_waited_for(folder):
     with open(path, "a") as file:
         file.write('y"}\n{"a worker was killed\n')
     assert tail.new() == [{"time": 1, "begin": "key"}]
+
+
+@pytest.fixture
+def hear(progress, folder, monkeypatch):
+    """Lets so many seconds pass, in which one of the two trials tells of an event, or none."""
+    clock = [1000.0]
+    monkeypatch.setattr("orchestrator.sweep.progress.time.monotonic", lambda: clock[0])
+    for trial in BOTH:
+        progress.started(trial)
+
+    def pass_by(seconds, trial=None, **event):
+        clock[0] += seconds
+        if trial:
+            folder.tell(trial, event)
+        progress._look()
+        return progress.stalled(BOTH, 60)
+
+    return pass_by
+
+
+BOTH = [TRIAL, "convnet_dense_seed1"]
+WAITS = {"stage": "key", "kind": "train", "waiting": "a stage another trial is making"}
+
+
+def test_whoever_tells_of_nothing_has_stalled(hear):
+    assert hear(50, TRIAL, begin="key") == []
+    assert hear(50) == [BOTH[1]]
+    assert hear(50) == BOTH
+    assert hear(1, TRIAL, stage="key", kind="train", step=3, steps=3, per_epoch=6, until=12) == [BOTH[1]]
+
+
+def test_the_clock_of_a_host_decides_nothing(hear, folder, monkeypatch):
+    monkeypatch.setattr("orchestrator.engine.folder.time.time", lambda: 5.0)  # in 1970
+    assert hear(50, TRIAL, begin="key") == []
+    assert hear(20) == [BOTH[1]]
+
+
+def test_waiting_for_a_trial_at_work_is_no_stall(hear, folder):
+    hear(1, TRIAL, **WAITS)
+    assert hear(59, BOTH[1], stage="key", kind="train") == []
+    assert hear(59) == []
+    folder.store.write("key", {}, {})  # it has waited for this one, and should have gone on
+    assert hear(1) == [TRIAL]
+
+
+def test_of_one_that_waits_and_one_that_stalls_the_latter_is_ended(hear):
+    hear(1, TRIAL, **WAITS)
+    assert hear(61) == [BOTH[1]]
+
+
+def test_waiting_for_nobody_is_a_stall(hear):
+    for trial in BOTH:
+        hear(1, trial, **WAITS)
+    assert hear(57) == []
+    assert hear(5) == BOTH
+
+
+def test_a_worker_just_started_is_given_its_time(hear, progress):
+    hear(1, TRIAL, **WAITS)
+    assert hear(59, BOTH[1], begin="key") == []
+    progress.started(TRIAL)
+    assert hear(59) == []
+    assert hear(2) == BOTH
