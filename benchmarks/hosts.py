@@ -171,14 +171,14 @@ class Host:
 
     # Ray
 
-    def start_ray(self, head: Host | None = None, cpus: int = 0, memory: int = 100) -> subprocess.Popen:
-        """Start Ray in the host, as the head or as a worker of the one in another host; `memory` in MB is for objects.
-        Returns at once for a worker, for a head when it can be joined."""
+    def start_ray(self, head: Host | None = None, cpus: int = 0, *options: str, memory: int = 100) -> subprocess.Popen:
+        """Start Ray in the host, as the head or as a worker of the one in another host; `memory` in MB is for objects,
+        further options are those of `ray start`. Returns at once for a worker, for a head when it can be joined."""
         ray = Path(sys.executable).with_name("ray")
         command = [ray, "start", "--block", f"--node-ip-address={self.address}", f"--num-cpus={cpus}", "--num-gpus=0"]
         command += [f"--object-store-memory={memory * 10**6}", "--disable-usage-stats"]
         alone = ["--head", "--port=6379", "--include-dashboard=false"]
-        command += [f"--address={head.address}:6379"] if head else alone
+        command += [*options, *([f"--address={head.address}:6379"] if head else alone)]
         started = self.start(*command, said=self.folder / "ray.txt")
         if head is None:
             _until(lambda: _listens(self, 6379), f"Ray in {self.name}, see {self.folder}/ray.txt")

@@ -48,6 +48,9 @@ class Watch:
     stopping: Callable[[], bool] = lambda: False
     tell: Callable[[dict[str, Any]], None] = lambda event: None
     """Told of every epoch trained and of every stage begun."""
+    elsewhere: Callable[[str], list[dict[str, Any]]] | None = None
+    """Measures the latency of a stage's weights on a machine of the sweep's device type, where this one is of
+    another."""
     patient: bool = True
     """Whether to wait for a stage that another trial is making; else Busy is raised."""
     waited: float = 0.0

@@ -151,6 +151,9 @@ class Latency(Section):
     """Images of one forward pass: 1 for the wait, 64 for throughput."""
     seconds: float = Field(default=1.0, gt=0)
     """Time of measuring each structure at each batch size, at least; trials on the machine pause meanwhile."""
+    device: str | None = Field(default=None, min_length=1)
+    """The accelerator type, as Ray labels machines, on which all latencies are measured where machines differ (default:
+    the type that most trials fit on)."""
 
     @field_validator("batches")
     @classmethod

@@ -110,8 +110,9 @@ class Driver:
         slots = trial_slots(self.spec.resources, self.spec.concurrency)
         resources = {"cpu": self.spec.resources.cpu, "gpu": self.spec.resources.gpu}
         worker = tune.with_parameters(
-            Worker, spec=self.spec, folder=self.folder.address, run=self.run_id, cwd=os.getcwd()
-        )
+            Worker, spec=self.spec, folder=self.folder.address, run=self.run_id, cwd=os.getcwd(),
+            device=self._device(slots),
+        )  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="jackpot-tune-") as storage:
             self._storage = storage
             tuner = tune.Tuner(
@@ -135,6 +136,20 @@ class Driver:
                 ),
             )
             tuner.fit()
+
+    def _device(self, slots: int) -> str | None:
+        """The device type that latencies are measured on, where the machines are not all alike."""
+        import ray
+
+        from orchestrator.sweep.devices import sweep_device
+
+        if not self.spec.latency.enabled:
+            return None
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        device = sweep_device(nodes, self.spec.resources, self.spec.latency.device, slots)
+        if device is not None:
+            self.progress.say(f"note: latencies are measured on machines with {device}")
+        return device
 
     def _share(self) -> None:
         """Bring here what running trials say of themselves, and there what is known of the sweep."""

@@ -23,6 +23,7 @@ from orchestrator.engine.trial import failure, run_trial
 from orchestrator.engine.trials import Trial
 from orchestrator.engine.watch import Stopped, Watch
 from orchestrator.spec.models import Spec
+from orchestrator.sweep.devices import elsewhere
 from orchestrator.sweep.sharing import pushing
 from orchestrator.sweep.system import system_metrics
 
@@ -38,11 +39,13 @@ class Worker(tune.Trainable):
     """Runs the trial that its config names, in one step; reused for the next trial, so that a process starts
     and imports once. The process tells the driver how a trial ended; the result itself is on disk."""
 
-    def setup(self, config: dict[str, Any], spec: Spec, folder: str, run: str, cwd: str) -> None:
+    def setup(
+        self, config: dict[str, Any], spec: Spec, folder: str, run: str, cwd: str, device: str | None = None
+    ) -> None:
         """Get ready for the trials of one sweep, in the driver's current folder, where a user's networks may lie."""
         with contextlib.suppress(OSError):  # not on every machine
             os.chdir(cwd)
-        self.spec, self.run_id = spec, run
+        self.spec, self.run_id, self.device = spec, run, device
         self.sweep = folder_at(folder, patience=PATIENCE)
         self.settings: dict[str, Setting] = {}
         self.rungs: list[dict[str, Any]] = []
@@ -97,6 +100,7 @@ class Worker(tune.Trainable):
             stopping=_Stopping(self.sweep),
             tell=_Teller(self.sweep, trial.id, self.spec.tracking.system_metrics),
         )
+        watch.elsewhere = elsewhere(self.device, self.sweep.address, self.spec, trial, watch)
         setting = self.settings.setdefault(trial.model.model_dump_json(), Setting(self.spec, trial.model))
         try:
             if (rung := self._rung(setting, trial, watch)) is not None:
