@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import multiprocessing
 import os
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from object_store import SETTINGS, object_store
 
 from orchestrator.engine.finding import folder_at
 from orchestrator.engine.folder import SweepFolder
@@ -79,26 +79,15 @@ def race(address: str, rounds: int, scratch: Path) -> dict[str, int]:
 def on_both(rounds: int) -> dict[str, dict[str, int]]:
     """The races on a folder and in S3."""
     import boto3
-    from moto.server import ThreadedMotoServer
 
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line a request
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    os.environ |= {
-        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-    }  # fmt: skip
-    boto3.client("s3").create_bucket(Bucket="races")
-    try:
-        with tempfile.TemporaryDirectory(prefix="jackpot-races-") as made:
-            scratch = Path(made)
-            return {
-                "folder": race(str(scratch / "sweep"), rounds, scratch / "f"),
-                "s3": race("s3://races/sweep", rounds, scratch / "s"),
-            }
-    finally:
-        server.stop()
+    with object_store() as address, tempfile.TemporaryDirectory(prefix="jackpot-races-") as made:
+        os.environ |= {**SETTINGS, "AWS_ENDPOINT_URL": address}
+        boto3.client("s3").create_bucket(Bucket="races")
+        scratch = Path(made)
+        return {
+            "folder": race(str(scratch / "sweep"), rounds, scratch / "f"),
+            "s3": race("s3://races/sweep", rounds, scratch / "s"),
+        }
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import logging
 import os
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from object_store import SETTINGS, object_store
 
 from methods import registry
 from orchestrator.engine.source import source_hash
@@ -79,15 +79,9 @@ def make_spec() -> Callable[..., Spec]:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
-    """The address of an object store on this machine: S3 as moto's server plays it."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line a request
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    """The address of an object store on this machine."""
+    with object_store() as address:
+        yield address
 
 
 @pytest.fixture
@@ -95,11 +89,7 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of a new bucket, which the environment says how to reach, as a user would."""
     import boto3
 
-    settings = {
-        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL": s3_server,
-    }  # fmt: skip
-    for name, value in settings.items():
+    for name, value in {**SETTINGS, "AWS_ENDPOINT_URL": s3_server}.items():
         monkeypatch.setenv(name, value)
     name = f"sweeps-{uuid.uuid4().hex[:12]}"
     boto3.client("s3").create_bucket(Bucket=name)
