@@ -65,4 +65,5 @@ def find_trial(trial: str | os.PathLike) -> tuple[SweepFolder, str]:
         raise FolderError(f"{trial}: in several sweeps; name one of: {', '.join(map(str, found))}")
     folder = SweepFolder(found[0].parent.parent)
     folder.refuse_links()
+    folder.trial(found[0].name)  # refuses ..
     return folder, found[0].name
