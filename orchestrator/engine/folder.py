@@ -256,7 +256,7 @@ def parse_events(lines: bytes) -> list[dict[str, Any]]:
     for line in lines.splitlines():
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict) and "time" in event:
             found.append(event)
