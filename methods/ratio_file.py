@@ -19,7 +19,7 @@ def _read(path: str) -> dict[str, Any]:
         raise ValueError(
             f"{path}: cannot be read ({error.strerror}); a relative path starts at the current folder"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is not JSON ({error})") from error
     if isinstance(content, dict) and isinstance(content.get("layers"), list):
         content = content["layers"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+import os
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,7 +43,7 @@ class Transfer(method.Method):
         def path(self) -> Path:
             """The ticket's file."""
             path = Path(self.ticket)
-            return path / FILE if path.is_dir() else path
+            return path / FILE if os.path.isdir(path) else path  # False too for what is too long for a path
 
         def about(self) -> dict[str, Any]:
             """What the file says of itself: `provenance`, `structure` and `layers` (name: shape). Raises ValueError
@@ -57,7 +58,7 @@ class Transfer(method.Method):
                     said["layers"] = {name[5:]: tuple(file.get_slice(name).get_shape()) for name in masks}
             except OSError as error:
                 raise ValueError(f"ticket: {self.path} cannot be read ({error}); name a trial's folder") from error
-            except (SafetensorError, KeyError, ValueError) as error:
+            except (SafetensorError, KeyError, ValueError, RecursionError) as error:
                 raise ValueError(
                     f"ticket: {self.path} is no ticket ({error}); name a trial's folder, or a .safetensors file that "
                     "`jackpot export` wrote"
@@ -71,7 +72,11 @@ class Transfer(method.Method):
 
     def sparsities(self, wanted: list[Decimal]) -> list[Decimal]:
         """The ticket's own sparsity, whatever the sweep's are. ValueError where its file is none."""
-        return [Decimal(str(self.options.about()["provenance"]["sparsity"]))]
+        provenance = self.options.about()["provenance"]
+        try:
+            return [Decimal(str(provenance["sparsity"]))]
+        except (TypeError, KeyError, InvalidOperation) as error:
+            raise ValueError(f"ticket: {self.options.path} does not say its sparsity; name a trial's folder") from error
 
     def find(self, bench: Workbench) -> Ticket:
         """The ticket's weights and masks with this data set's classifier, dense where the classes differ."""

@@ -189,14 +189,17 @@ def _point(space: Space, pairs: list[str]) -> dict[str, float]:
 
 
 def _options(flag: str, pairs: list[str] | None) -> dict[str, Any]:
-    import yaml
+    from orchestrator.spec.reading import read
 
     options = {}
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             wrong(f"{flag} {pair}: expected KEY=VALUE, e.g. width=2")
-        options[key] = yaml.safe_load(value)
+        found = read(value)
+        if found.problems:
+            wrong(f"{flag} {pair}: {found.problems[0].message}")
+        options[key] = found.value
     return options
 
 

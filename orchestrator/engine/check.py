@@ -18,6 +18,9 @@ from orchestrator.spec.loading import Loaded
 from orchestrator.spec.models import Model, Recipe, Spec
 from orchestrator.spec.problems import Problem, SpecError, nearest
 
+MAX_LABEL = 120
+"""Characters of a network's part of a trial's name; file systems allow 255 for all of it."""
+
 
 def check(loaded: Loaded) -> list[Problem]:
     """Problems with data, networks and methods, as far as the spec's other sections let them be looked at."""
@@ -96,12 +99,22 @@ def _check_names(models: list[Model]) -> list[Problem]:
 
 
 def _check_labels(models: list[Model]) -> list[Problem]:
-    """Networks that would be called the same: two weights files of one name, in two folders."""
+    """Networks that would be called the same, two weights files of one name in two folders; and names too long for a
+    folder's."""
     labels = [model_label(model) for model in models]
-    return [
+    same = [
         Problem(("model", i), f"would be called {label!r} like another network; rename its weights file")
         for i, label in enumerate(labels)
         if label in labels[:i]
+    ]
+    return same + [
+        Problem(
+            ("model", i),
+            f"its name, options and weights make a folder's name of {len(label)} characters, {label[:40]}...; at most "
+            f"{MAX_LABEL} are allowed: shorten them",
+        )
+        for i, label in enumerate(labels)
+        if len(label) > MAX_LABEL
     ]
 
 

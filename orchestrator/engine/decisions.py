@@ -61,7 +61,7 @@ class Decisions:
                     self.proposals.setdefault(proposal.number, proposal)
                 else:
                     self.others += 1
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             return  # a killed driver may leave its last line unfinished: what it decided was not begun
 
     def propose(self, proposal: Decided) -> None:

@@ -85,8 +85,9 @@ def unsealed(text: bytes, where: object) -> dict[str, Any]:
     try:
         content = json.loads(text.decode("utf-8"))
         seal = content.pop("sha256")
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        own = digest(content)
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise Corrupt(f"{where}: not a sealed JSON file ({error})") from error
-    if digest(content) != seal:
+    if own != seal:
         raise Corrupt(f"{where}: content does not match its checksum")
     return content

@@ -33,7 +33,9 @@ def find_sweep(sweep: str | os.PathLike) -> SweepFolder:
         return folder
     for path in (Path(sweep), Path("sweeps") / sweep):
         if (path / "plan.json").exists():
-            return folder_at(path)
+            folder = folder_at(path)
+            folder.refuse_links()
+            return folder
     there = sorted(path.parent.name for path in Path("sweeps").glob("*/plan.json"))
     known = f"; in ./sweeps: {', '.join(there)}" if there else ""
     raise FolderError(f"{sweep}: no sweep here; name a sweep's folder, as `jackpot run` prints it{known}")
@@ -61,4 +63,7 @@ def find_trial(trial: str | os.PathLike) -> tuple[SweepFolder, str]:
         )
     if len(found) > 1:
         raise FolderError(f"{trial}: in several sweeps; name one of: {', '.join(map(str, found))}")
-    return SweepFolder(found[0].parent.parent), found[0].name
+    folder = SweepFolder(found[0].parent.parent)
+    folder.refuse_links()
+    folder.trial(found[0].name)  # refuses ..
+    return folder, found[0].name

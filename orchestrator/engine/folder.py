@@ -73,13 +73,37 @@ class SweepFolder:
         return sum(path.name == "stage.json" for path in files), sum(map(size, files))
 
     def trial(self, trial: str) -> Path:
-        """Where a trial keeps its result, events, log and ticket."""
+        """Where a trial keeps its result, events, log and ticket. Raises FolderError for what is no name: plans and
+        decisions are read from files, and no such name may lead out of the folder."""
+        if trial in ("", ".", "..") or "/" in trial or "\0" in trial:
+            raise FolderError(f"{self.address}: {trial!r} is no trial's name; `jackpot run` writes the plan anew")
         return self.path / "trials" / trial
+
+    def refuse_links(self) -> None:
+        """See that no link in the folder leads out of it, where a command would read or write what it leads to. Raises
+        FolderError."""
+        inside, folders = os.path.realpath(self.path), [str(self.path)]
+        while folders:
+            try:
+                with os.scandir(folders.pop()) as entries:
+                    for entry in entries:
+                        if entry.is_symlink():
+                            to = os.path.realpath(entry.path)
+                            if os.path.commonpath([inside, to]) != inside:
+                                raise FolderError(
+                                    f"{entry.path}: is a link out of the sweep's folder, to {to}; put what it stands "
+                                    "for there, or remove it"
+                                )
+                        elif entry.is_dir():
+                            folders.append(entry.path)
+            except (FileNotFoundError, NotADirectoryError):  # what is removed meanwhile leads nowhere
+                continue
 
     def prepare(self) -> None:
         """Make the folder and see that it can be written. Raises FolderError."""
         probe = self.path / f".probe-{uuid.uuid4().hex[:8]}"
         try:
+            self.refuse_links()
             self.path.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"jackpot" * 1024)
             probe.unlink()
@@ -232,7 +256,7 @@ def parse_events(lines: bytes) -> list[dict[str, Any]]:
     for line in lines.splitlines():
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict) and "time" in event:
             found.append(event)

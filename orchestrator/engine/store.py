@@ -51,7 +51,7 @@ class Store:
             return read_sealed(self.path(key) / "stage.json")
         except FileNotFoundError:
             return None
-        except (Corrupt, NotADirectoryError) as error:
+        except (Corrupt, NotADirectoryError, IsADirectoryError) as error:
             self.set_aside(key, str(error))
             return None
 
@@ -70,10 +70,10 @@ class Store:
             return None
         data = self.path(key) / "data.safetensors"
         try:
-            if file_digest(data) != meta["data"]:
+            if file_digest(data) != meta.get("data"):
                 raise Corrupt(f"{data}: content does not match its checksum")
-            return load_file(data), meta
-        except (Corrupt, SafetensorError, FileNotFoundError) as error:
+            return load(data), meta
+        except (Corrupt, FileNotFoundError, IsADirectoryError) as error:
             self.set_aside(key, str(error))
             return None
 
@@ -171,7 +171,7 @@ class Store:
             mark = read_sealed(self.folder / "failures" / key)
         except (FileNotFoundError, Corrupt):
             return None
-        return mark["trial"] if mark["run"] == run else None
+        return mark["trial"] if mark.get("run") == run else None
 
     # Checkpoints: how far a training stage in the making has come. One file a stage, named after its content's
     # hash, so that a torn or damaged one is never read.
@@ -191,10 +191,13 @@ class Store:
     def load_checkpoint(self, key: str) -> Tensors | None:
         """The newest whole checkpoint of a stage, or None."""
         for path in sorted((self.folder / "checkpoints" / key).glob("*.safetensors"), reverse=True):
-            if file_digest(path)[:32] == path.stem.split("-")[1]:
-                return load_file(path)
-            log.warning("checkpoint %s does not match its checksum and is left out", path)
-            path.unlink(missing_ok=True)
+            try:
+                if file_digest(path)[:32] != path.stem.rpartition("-")[2]:
+                    raise Corrupt(f"{path}: content does not match its checksum")
+                return load(path)
+            except Corrupt as error:
+                log.warning("checkpoint is left out: %s", error)
+                path.unlink(missing_ok=True)
         return None
 
     def drop_checkpoint(self, key: str) -> None:
@@ -210,6 +213,14 @@ def _locked(file: IO[str], path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except (BlockingIOError, FileNotFoundError):
         return False
+
+
+def load(path: Path) -> Tensors:
+    """The tensors in a safetensors file. Raises Corrupt for what is none."""
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise Corrupt(f"{path}: not a safetensors file ({error})") from error
 
 
 def save(tensors: Tensors, path: Path, metadata: dict[str, str] | None = None) -> None:

@@ -17,6 +17,7 @@ import torch
 
 from orchestrator.engine.bench import TrialBench
 from orchestrator.engine.chain import Chain, follow
+from orchestrator.engine.concealing import concealed
 from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SCHEMA, SweepFolder
 from orchestrator.engine.metrics import costs, measured
@@ -117,7 +118,7 @@ def failure(error: BaseException) -> dict[str, Any]:
     where = {"failed_stage": error.key} if hasattr(error, "key") else {}
     return {
         "status": "failed",
-        "error": {"type": type(cause).__name__, "message": str(cause), "traceback": text},
+        "error": {"type": type(cause).__name__, "message": concealed(str(cause)), "traceback": concealed(text)},
         **where,
     }
 

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from orchestrator.engine.files import replacing
@@ -79,8 +79,6 @@ def _gather(folder: SweepFolder, to: Path) -> None:
         _copy(folder.path / name, to / name)
     copy = SweepFolder(to)
     for trial, result in rows:
-        if PurePath(trial).name != trial:
-            raise FolderError(f"{folder.path}/plan.json: {trial!r} is no trial's name; `jackpot run` writes it anew")
         if result is not None:
             _copy(folder.trial(trial) / "result.json", copy.trial(trial) / "result.json")
     write_csv(copy)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from orchestrator.report.cells import Cell, Network, Result, is_proposal, networks
+from orchestrator.spec.reading import read
 
 State = Literal["pass", "fail", "not applicable", "unknown"]
 """Unknown: the results do not say."""
@@ -40,7 +41,7 @@ class Facts:
     @classmethod
     def of(cls, results: Sequence[Result], missing: Sequence[str], spec: str) -> Facts:
         """From the texts that lie in a sweep's folder."""
-        content = yaml.safe_load(spec) if spec else None
+        content = read(spec).value
         return cls(results, missing, content if isinstance(content, dict) else {})
 
     @property

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import yaml
-
 from orchestrator.report.cells import Cell, Result, accuracy, removed
 from orchestrator.report.equivalence import MOST_SEEDS, Verdict, judged
+from orchestrator.spec.reading import read
 
 HEAD = (
     "network",
@@ -28,7 +27,7 @@ MARGIN = 0.5
 
 def margin_of(spec: str) -> float:
     """The margin that a sweep's YAML gives, in percentage points."""
-    content = yaml.safe_load(spec) if spec else None
+    content = read(spec).value
     sanity = content.get("sanity") if isinstance(content, dict) else None
     return float((sanity or {}).get("margin", MARGIN))
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.spec.messages import option_problems
 from orchestrator.spec.method import Method
 from orchestrator.spec.models import Spec
-from orchestrator.spec.problems import Path, Problem, SpecError, show_path
+from orchestrator.spec.problems import Path, Problem, SpecError, printable, show_path
 
 MAX_GRID = 1_000
 _MAX_LABEL = 80
@@ -79,7 +79,7 @@ def label(name: str, written: dict[str, Any]) -> str:
 def _arms_or_error(methods: Sequence[Method]) -> list[Arm]:
     found, problems = find_arms(dict(enumerate(methods)))
     if problems:
-        raise SpecError([f"{show_path(problem.path)}: {problem.message}" for problem in problems])
+        raise SpecError([printable(f"{show_path(problem.path)}: {problem.message}") for problem in problems])
     return found
 
 

@@ -15,7 +15,7 @@ from orchestrator.spec import overrides as setting
 from orchestrator.spec.arms import find_arms
 from orchestrator.spec.messages import spec_problems
 from orchestrator.spec.models import Spec
-from orchestrator.spec.problems import Path, Problem, SpecError, show_path
+from orchestrator.spec.problems import Path, Problem, SpecError, printable, show_path
 from orchestrator.spec.reading import Dumper
 from orchestrator.spec.sharing import said_of
 from orchestrator.spec.sources import plain, read_source
@@ -52,7 +52,7 @@ class Loaded:
             origin = f"--set {self.overridden[known]}"
         elif known in self.lines:
             origin = f"{self.origin}:{self.lines[known]}"
-        return ": ".join(part for part in (origin, show_path(path), problem.message) if part)
+        return printable(": ".join(part for part in (origin, show_path(path), problem.message) if part))
 
     def report(self, more: Iterable[Problem] = ()) -> list[str]:
         """All problems, and `more` that others found, one line each, in the file's order."""

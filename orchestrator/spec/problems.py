@@ -29,7 +29,12 @@ class SpecError(ValueError):
 def show_path(path: Path) -> str:
     """("methods", 2, "name") as `methods[2].name`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".").replace("\n", "\\n")
+    return text.removeprefix(".")
+
+
+def printable(text: str) -> str:
+    """A line of text in which what would break the line, or steer the terminal, is written as Python writes it."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
 MAX_VALUES = 20_000
 _MAX_DIGITS = 30
+_TOO_MANY = f"too large for a spec: more than {MAX_VALUES:,} values, those of aliases repeated"
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -34,9 +35,13 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (yaml's own)
     depth = 0
+    nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.depth += 1
+        self.nodes += 1
+        if self.nodes > 2 * MAX_VALUES:  # a key is a node too; said while reading, which takes half a minute a megabyte
+            raise _TooLargeError(_TOO_MANY)
         if self.depth > MAX_DEPTH:
             raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=self.peek_event().start_mark)
         node = super().compose_node(parent, index)
@@ -72,6 +77,8 @@ def read(text: str) -> Text:
         mark = error.problem_mark or error.context_mark
         message = f"no valid YAML: {_reason(error, text)}"
         return Text(lines={(): mark.line + 1} if mark else {}, problems=[Problem((), message)])
+    except _TooLargeError as error:
+        return Text(problems=[Problem((), str(error))])
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         message = f"no valid YAML: the character {chr(int(error.character))!a} is not allowed"
@@ -110,7 +117,7 @@ def _reason(error: yaml.MarkedYAMLError, text: str) -> str:
 
 
 class _TooLargeError(Exception):
-    """Aliases that expand into more than a spec may hold."""
+    """More than a spec may hold, by itself or once aliases are expanded."""
 
 
 class _Builder:
@@ -125,7 +132,7 @@ class _Builder:
         if len(path) > MAX_DEPTH:
             raise _TooLargeError("nested too deeply, or an alias stands inside itself")
         if self.count > MAX_VALUES:
-            raise _TooLargeError(f"too large for a spec: more than {MAX_VALUES:,} values, those of aliases repeated")
+            raise _TooLargeError(_TOO_MANY)
         kind = node.tag.removeprefix(_TAG)
         if isinstance(node, yaml.MappingNode) and kind == "map":
             return self._mapping(node, path)

@@ -6,10 +6,12 @@ import re
 
 import yaml
 
+from orchestrator.spec.reading import read
+
 
 def shareable(text: str) -> str:
     """A spec's YAML without what its `tracking.uri` may say in secret; the text as it is where there is nothing."""
-    content = yaml.safe_load(text)
+    content = read(text).value
     tracking = content.get("tracking") if isinstance(content, dict) else None
     if not isinstance(tracking, dict) or not isinstance(uri := tracking.get("uri"), str):
         return text

@@ -17,6 +17,8 @@ from orchestrator.spec.models import Resources
 from orchestrator.sweep.tokens import NoAnswer, admits, make_token, own_state, token, token_file
 
 CONNECT_SECONDS = 10.0
+OF_AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+"""The credentials of whoever started the sweep: each machine has its own."""
 
 
 class ClusterError(Exception):
@@ -72,7 +74,10 @@ def ray_session(address: str | None) -> Iterator[None]:
     else:
         _reach(address)
     import ray
+    from ray.tune.execution import class_cache
 
+    # Tune hands these of the driver's to every worker as its settings, which Ray writes into its logs and shows
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(OF_AWS)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a worker's death is told in our own words
     if ray.is_initialized():
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import socket
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from ray import tune
 
+from orchestrator.engine.concealing import concealed
 from orchestrator.engine.finding import folder_at
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.remote import PATIENCE
@@ -168,11 +170,19 @@ class _Teller:
         self._last = event
 
 
+class _Log(io.TextIOWrapper):
+    """A text file that no secret of the environment is written to."""
+
+    def write(self, text: str) -> int:
+        super().write(concealed(text))
+        return len(text)
+
+
 @contextlib.contextmanager
 def _log_to(path: Path) -> Iterator[None]:
     """Append log records and whatever a method prints to the trial's log."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as file:
+    with _Log(open(path, "ab"), encoding="utf-8", line_buffering=True) as file:
         handler = logging.StreamHandler(file)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root = logging.getLogger()

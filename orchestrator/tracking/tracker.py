@@ -11,6 +11,7 @@ from orchestrator.engine.files import Corrupt, digest, read_sealed
 from orchestrator.engine.folder import FolderError, SweepFolder, address_of, parse_events
 from orchestrator.engine.results import planned_keys
 from orchestrator.spec.models import Tracking
+from orchestrator.spec.reading import read
 from orchestrator.tracking.about import environment, facts
 from orchestrator.tracking.aggregate import Cell, cell_of
 from orchestrator.tracking.client import quieten
@@ -243,9 +244,7 @@ class Tracker:
 
 def _listed(path: Path) -> list[Any]:
     """The networks that a spec names."""
-    import yaml
-
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+    content = read(path.read_text(encoding="utf-8")).value if path.exists() else None
     networks = content.get("model") if isinstance(content, Mapping) else None
     return networks if isinstance(networks, list) else [networks]
 

@@ -140,8 +140,8 @@ def test_a_file_that_would_run_code_is_refused_before_it_does(
     _write(folder, {"data_batch_3": {"data": _Code(), "labels": []}})
     (problem,) = _problems(folder)
     assert problem == (
-        f"{folder}/data_batch_3 holds posix.mkdir, which is neither plain values nor an array: it is no file of "
-        "CIFAR, and was not run; unpack the published archive again"
+        f"{folder}/data_batch_3 holds posix.mkdir, which is neither plain values nor an array of numbers: it is "
+        "no file of CIFAR, and was not run; unpack the published archive again"
     )
     assert not (tmp_path / "made-by-a-pickle").exists()
 
@@ -248,7 +248,7 @@ def _unreachable(*_: Any, **__: Any) -> None:
 
 
 def test_a_download_that_fails_says_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", _unreachable)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", _unreachable)
     began = time.monotonic()
     (problem,) = _problems(tmp_path / "new" / "cifar-10-batches-py", download=True)
     assert problem.startswith(

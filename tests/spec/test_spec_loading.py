@@ -68,7 +68,7 @@ def test_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert load(tmp_path).report() == [f"{tmp_path}: is a folder; a spec is a YAML file"]
     assert load("latin.yaml").report() == ["latin.yaml: is no UTF-8 text (byte 6); a spec is a YAML file"]
     assert load("file/x.yaml").report() == ["file/x.yaml: cannot be read: Not a directory"]
-    assert load("a\0").report() == ["a\0: cannot be read: embedded null byte"]
+    assert load("a\0").report() == [r"a\x00: cannot be read: embedded null byte"]
 
 
 def test_a_file_goes_before_a_ready_spec_and_a_folder_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ def load_cifar(data: Cifar) -> DataSet:
     if problems := normalisation_problems(data, CHANNELS):
         raise DataError(*problems)
     folder = find(data, layout)
-    files = [layout.meta, *(name for names in layout.files.values() for name in names)]
+    files = layout.names_of_files()
     stats = [[name, (folder / name).stat().st_size, (folder / name).stat().st_mtime_ns] for name in files]
 
     def make(target: Path) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _batch(path: Path, layout: Layout, problems: list[str]) -> tuple[np.ndarray,
     except DataError as error:
         problems += error.problems
         return none
-    values, labels = content["data"], np.asarray(content[layout.labels])
+    values, labels = content["data"], _labels(content[layout.labels])
     size = CHANNELS * SIDE * SIDE
     if not isinstance(values, np.ndarray) or values.dtype != np.uint8 or values.shape[1:] != (size,):
         kind = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
@@ -100,16 +100,24 @@ def _batch(path: Path, layout: Layout, problems: list[str]) -> tuple[np.ndarray,
     return values.reshape(-1, CHANNELS, SIDE, SIDE).transpose(0, 2, 3, 1), labels.astype(np.int64)
 
 
+def _labels(said: Any) -> np.ndarray:
+    """The labels as an array; of what is none as one that fits nothing."""
+    try:
+        return np.asarray(said)
+    except ValueError:  # lists of unequal length in each other
+        return np.empty(0, object)
+
+
 def _class_names(path: Path, layout: Layout, problems: list[str]) -> list[str]:
     try:
         names = unpickle(path, (layout.names,))[layout.names]
     except DataError as error:
         problems += error.problems
         return []
-    if not isinstance(names, list) or len({*map(str, names)}) != layout.classes:
+    if not isinstance(names, list) or len({name for name in names if isinstance(name, str)}) != layout.classes:
         problems.append(f"{path}: {layout.names} are not the {layout.classes} names of the classes")
         return []
-    return [str(name) for name in names]
+    return list(names)
 
 
 def _checksums(layout: Layout) -> dict[str, str]:

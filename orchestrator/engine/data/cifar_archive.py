@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +20,10 @@ from orchestrator.spec.data import Cifar
 
 PATIENCE_SECONDS = 20
 """How long a download may hear nothing."""
+
+
+FILE_BYTES = 200_000_000
+"""A file of an archive is at most this large; the largest of the published ones has 154 MB."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,10 @@ class Layout:
     """The key of the class names in the file `meta`."""
     labels: str
     classes: int
+
+    def names_of_files(self) -> list[str]:
+        """All its files."""
+        return [self.meta, *(name for names in self.files.values() for name in names)]
 
 
 CIFAR10 = Layout(
@@ -61,7 +71,7 @@ def find(data: Cifar, layout: Layout) -> Path:
     saying what to put where."""
     root = Path(data.root).expanduser().resolve()
     folder = root / layout.folder
-    files = [layout.meta, *(name for names in layout.files.values() for name in names)]
+    files = layout.names_of_files()
     why = "the spec says `download: false`"
     if not folder.exists() and data.download:
         try:
@@ -91,7 +101,7 @@ def download(layout: Layout, root: Path) -> None:
     """Download and unpack the archive into `root`: the folder is there whole or not at all. An archive that lies in
     `root` is used. Raises OSError or RuntimeError."""
     from torchvision import datasets
-    from torchvision.datasets.utils import download_and_extract_archive
+    from torchvision.datasets.utils import download_url
 
     reference = getattr(datasets, layout.reference)
     there = root.exists()
@@ -99,15 +109,37 @@ def download(layout: Layout, root: Path) -> None:
     temporary = Path(tempfile.mkdtemp(prefix=f".{layout.folder}.", dir=root))
     try:
         with _patience():
-            download_and_extract_archive(
-                reference.url, str(root), str(temporary), filename=reference.filename, md5=reference.tgz_md5
-            )
+            download_url(reference.url, str(root), reference.filename, reference.tgz_md5)
+        unpack(root / reference.filename, layout, temporary)
         os.replace(temporary / layout.folder, root / layout.folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if not there:
             with suppress(OSError):  # it holds something now
                 root.rmdir()
+
+
+def unpack(archive: Path, layout: Layout, to: Path) -> None:
+    """Take the files of the layout out of an archive, and nothing else: no links, and no paths that the archive says.
+    Raises RuntimeError where it holds anything else of their names, or is torn."""
+    (to / layout.folder).mkdir()
+    left = {f"{layout.folder}/{name}" for name in layout.names_of_files()}
+    try:
+        with tarfile.open(archive, "r:gz") as file:
+            for member in file:
+                if member.name not in left:
+                    continue
+                content = file.extractfile(member) if member.isfile() and member.size <= FILE_BYTES else None
+                if content is None:
+                    raise RuntimeError(f"{archive}: {member.name} is no file of at most {FILE_BYTES:,} bytes")
+                with content, open(to / member.name, "wb") as target:
+                    shutil.copyfileobj(content, target)
+                left.discard(member.name)
+                if not left:  # whatever follows is not even looked through
+                    return
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise RuntimeError(f"{archive}: cannot be unpacked ({error}); remove it") from error
+    raise RuntimeError(f"{archive}: holds no {', '.join(sorted(left))}; remove it")
 
 
 @contextmanager

@@ -20,6 +20,9 @@ from orchestrator.engine.data.moments import histogram
 
 CHUNK = 100
 
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
+"""What a file may hold, whatever its name ends with. Pillow knows more, and runs Ghostscript on what is PostScript."""
+
 DEEP = ("I", "F")
 """How Pillow's names of 16 and 32 bits a channel begin. Made RGB they are clipped, to white for the most part."""
 
@@ -60,7 +63,7 @@ def read(path: Path, content: bytes | None = None) -> tuple[Image.Image, str]:
     """The image of a file (or of its bytes, read before) as RGB, as torchvision's loader makes it, and the mode it
     had. Raises Unreadable or TooDeep."""
     try:
-        with Image.open(path if content is None else BytesIO(content)) as image:
+        with Image.open(path if content is None else BytesIO(content), formats=FORMATS) as image:
             if image.mode.startswith(DEEP):
                 raise TooDeep(f"{path} ({image.mode})")
             return image.convert("RGB"), image.mode
@@ -75,7 +78,7 @@ def first_size(paths: Sequence[Path], fit: Fit) -> tuple[int, int]:
         return fit.side, fit.side
     for path in paths:
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 return image.size
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             continue

@@ -192,10 +192,13 @@ def no_images(path: Path, empty: Sequence[str]) -> str:
 
 def images_below(root: Path, below: str) -> list[str]:
     """The image files in a folder below `root` and its folders, sorted, by path below `root`."""
-    found = [
-        os.path.relpath(os.path.join(folder, name), root)
-        for folder, _, names in os.walk(root / below, followlinks=True)
-        for name in names
-        if name.lower().endswith(EXTENSIONS)
-    ]
+    found, seen = [], set()
+    for folder, folders, names in os.walk(root / below, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # links may lead round in circles
+            folders.clear()
+            continue
+        seen.add(real)
+        found += [
+            os.path.relpath(os.path.join(folder, name), root) for name in names if name.lower().endswith(EXTENSIONS)
+        ]
     return sorted(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from orchestrator.engine.data.dataset import DataSet, listed
 from orchestrator.engine.data.decode import Fit
@@ -51,6 +51,8 @@ def list_tiny(root: str) -> tuple[Listing | None, list[str]]:
     ids = sorted((path / "wnids.txt").read_text().split())
     if twice := [name for name, count in Counter(ids).items() if count > 1]:
         return None, [f"{path}/wnids.txt names {listed(twice)} twice; write each id once"]
+    if paths := [name for name in ids if PurePath(name).name != name or name == ".."]:
+        return None, [f"{path}/wnids.txt: {listed(paths)} is a path; a class is called as its folder in train/"]
     if len(ids) < 2:
         return None, [f"{path}/wnids.txt names {len(ids)} classes; a classification needs two or more"]
     train = [images_below(path, f"train/{name}") for name in ids]

@@ -1,9 +1,13 @@
-"""The one file format that Jackpot reads and that is pickled: CIFAR's batches. Plain values and arrays alone come
-out of them; a file that would run code is refused before it does."""
+"""The one file format that Jackpot reads and that is pickled: CIFAR's batches. Plain values and arrays of numbers alone
+come out of them; a file that would run code is refused before it does.
+
+numpy itself is not let at the file: told that bytes are an array of objects, or of a type whose flags the file sets, it
+takes them for addresses. What a batch says of its arrays is read by stand-ins."""
 
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,37 @@ class _Forbidden(Exception):
     pass
 
 
+class _Type:
+    """The type of an array: of whole or real numbers, in one byte order."""
+
+    def __init__(self, code: Any = None, *_: Any) -> None:
+        if not isinstance(code, str) or not re.fullmatch("[|<>]?[iuf][1248]", code):
+            raise _Forbidden(f"an array of {code!r}")
+        self.type = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        order, *fields = state[1:5]
+        if order not in ("<", ">", "|", "=") or any(field is not None for field in fields):
+            raise _Forbidden("an array of records")
+        self.type = self.type.newbyteorder(order)
+
+
+class _Array:
+    """An array in the making."""
+
+    value: np.ndarray
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, kind, fortran, values = state
+        if not isinstance(kind, _Type) or not isinstance(values, bytes):
+            raise _Forbidden("an array that is none of numbers")
+        self.value = np.frombuffer(values, kind.type).reshape(shape, order="F" if fortran else "C")
+
+
+def _array(*_: Any) -> _Array:
+    return _Array()
+
+
 def _latin1(text: str, encoding: str) -> bytes:
     """How Python 3 writes bytes for Python 2."""
     if encoding != "latin1":
@@ -24,12 +59,11 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-_RECONSTRUCT = np.empty(0).__reduce__()[0]
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Type,
+    ("numpy.core.multiarray", "_reconstruct"): _array,
+    ("numpy._core.multiarray", "_reconstruct"): _array,
     ("_codecs", "encode"): _latin1,
 }
 
@@ -47,10 +81,12 @@ def unpickle(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             content = _Unpickler(file, encoding="latin1").load()
+        if isinstance(content, dict):
+            content = {key: value.value if isinstance(value, _Array) else value for key, value in content.items()}
     except _Forbidden as error:
         raise DataError(
-            f"{path} holds {error}, which is neither plain values nor an array: it is no file of CIFAR, and was not "
-            "run; unpack the published archive again"
+            f"{path} holds {error}, which is neither plain values nor an array of numbers: it is no file of CIFAR, and "
+            "was not run; unpack the published archive again"
         ) from error
     except Exception as error:  # a torn pickle can raise anything
         raise DataError(f"{path} cannot be read ({type(error).__name__}: {error}); unpack the archive again") from error

@@ -19,10 +19,8 @@ from orchestrator.engine.nets.copies import without_values
 from orchestrator.engine.nets.errors import InputError, ModelError, Problem, said
 from orchestrator.engine.nets.options import option_problems
 from orchestrator.engine.seeds import globals_seeded
+from orchestrator.spec.code import TORCHVISION as PREFIX
 from orchestrator.spec.problems import nearest
-
-PREFIX = "torchvision.models:"
-"""How the name of a torchvision network begins where a built-in one has the same."""
 
 RESIDUAL = {
     **dict.fromkeys(("alexnet", "googlenet", "inception", "squeezenet", "vgg"), False),

@@ -85,7 +85,14 @@ def _wanted(net: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.T
 
 def _read(weights: str) -> dict[str, torch.Tensor]:
     if not is_file(weights):
-        return dict(_torchvision(weights).get_state_dict(progress=False, check_hash=True))
+        known = _torchvision(weights)
+        try:
+            return dict(known.get_state_dict(progress=False, check_hash=True, weights_only=True))
+        except pickle.UnpicklingError as error:
+            raise _error(
+                f"{weights}: is damaged, or holds more than tensors; remove it from torch's folder of downloads "
+                "(TORCH_HOME, or ~/.cache/torch) and try again"
+            ) from error
     weights_fingerprint(weights)  # says it well if there is no such file
     if weights.lower().endswith(".safetensors"):
         from safetensors import SafetensorError
