@@ -51,7 +51,7 @@ def command(
     again it is followed, or gone on with if it has ended. Ctrl-C ends the following alone."""
     from orchestrator.sweep import jobs
 
-    chosen = load_checked(spec, [*(set_ or []), *tracked_at(tracking)]).require()
+    chosen = _checked(spec, [*(set_ or []), *tracked_at(tracking)])
     folder = shared_folder(chosen, out)
     _check(chosen, allow_code)
     options = {"--only": only, "--max-hours": max_hours}
@@ -74,6 +74,20 @@ def command(
             raise typer.Exit(130) from None
     sys.stdout.flush()
     raise typer.Exit(code)
+
+
+def _checked(source: str, overrides: list[str]) -> Spec:
+    """The spec without problems; where its data are not on this machine, as far as can be told without them."""
+    from orchestrator.spec.loading import load
+
+    loaded = load(source, overrides)
+    root = getattr(loaded.spec.data, "root", None) if loaded.spec else None
+    if root is None or ("://" not in root and Path(root).expanduser().exists()):
+        return load_checked(source, overrides).require()
+    if lines := loaded.report([]):
+        wrong(*lines, f"{source}: nothing was sent")
+    print(f"{root}: not on this machine; data, networks and methods are checked together on the cluster")
+    return loaded.require()
 
 
 def shared_folder(spec: Spec | None, out: str | None) -> str:
@@ -102,8 +116,8 @@ def _check(spec: Spec, allow_code: bool) -> None:
             "in this folder along",
         )
     root = getattr(spec.data, "root", None)
-    if root is not None and not Path(root).expanduser().is_absolute():
+    if root is not None and "://" not in root and not Path(root).expanduser().is_absolute():
         wrong(
             f"data.root: {root}: is a folder of this machine; name an absolute path that is the same on every machine "
-            "of the cluster"
+            "of the cluster, or s3://BUCKET/FOLDER, which each of them copies once"
         )

@@ -18,6 +18,7 @@ from orchestrator.engine.files import digest, write_text
 from orchestrator.engine.folder import ADDRESS, FolderError, SweepFolder, this_process
 from orchestrator.engine.mirror import Mirror, boot_id
 from orchestrator.engine.remote import PATIENCE, Remote
+from orchestrator.engine.room import use
 
 if TYPE_CHECKING:
     from orchestrator.engine.store import Store
@@ -38,6 +39,8 @@ class RemoteFolder(SweepFolder):
         name = self.remote.url.rpartition("/")[2]
         super().__init__(cache_folder() / "sweeps" / digest(self.remote.url)[:16] / name)
         self.mirror = Mirror(self.path, self.remote)
+        self.path.parent.parent.mkdir(parents=True, exist_ok=True)
+        use(self.path.parent)
 
     @property
     def address(self) -> str:

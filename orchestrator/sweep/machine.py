@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from orchestrator.engine.files import write_text
+from orchestrator.engine.files import digest, write_text
 from orchestrator.engine.finding import folder_at
 from orchestrator.engine.folder import FolderError, SweepFolder
+from orchestrator.engine.remote import Remote
 from orchestrator.engine.remote_folder import RemoteFolder
 
 PACKAGES = ("orchestrator", "methods", "search_spaces")
@@ -35,7 +36,7 @@ def look_around(out: str, data: str | None, nonce: str) -> dict[str, Any]:
         },
         "token": os.environ.get("RAY_AUTH_MODE", "").lower() == "token",
         "driver_gpus": _gpus(),
-        "data": listing(Path(data).expanduser()) if data else None,
+        "data": listing(data) if data else None,
         "storage": "",
     }
     if found["data"] and "error" not in found["data"]:
@@ -66,11 +67,15 @@ def source_digest() -> str:
     return whole.hexdigest()
 
 
-def listing(root: Path) -> dict[str, Any]:
+def listing(data: str) -> dict[str, Any]:
     """How many files lie below a folder (no more than some thousands are looked at), and a hash of their names and
     sizes."""
     whole, count = hashlib.sha256(), 0
     try:
+        if "://" in data:
+            there = Remote(data).objects()
+            return {"files": len(there), "digest": digest(sorted(there))}
+        root = Path(data).expanduser()
         for path in _files(root):
             whole.update(f"{path.relative_to(root)} {path.stat().st_size}\n".encode())
             count += 1

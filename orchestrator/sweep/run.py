@@ -37,7 +37,7 @@ def anchored(spec: Spec) -> Spec:
             for model in spec.model
         ]
     }
-    if root := getattr(spec.data, "root", None):
+    if (root := getattr(spec.data, "root", None)) and "://" not in root:
         changes["data"] = spec.data.model_copy(update={"root": str(Path(root).expanduser().absolute())})
     if spec.search and spec.search.warm_starts:
         formulas = registry.get(spec.search.method.name).formulas

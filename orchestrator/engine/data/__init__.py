@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.engine.data.batches import Batches
 from orchestrator.engine.data.cifar import load_cifar
+from orchestrator.engine.data.copies import local_copy
 from orchestrator.engine.data.dataset import DataError, DataSet, Split
 from orchestrator.engine.data.digits import load_digits
 from orchestrator.engine.data.fake import load_fake
@@ -52,4 +53,6 @@ def load_data(data: sections.Data) -> DataSet:
 
 @lru_cache(maxsize=4)
 def _load(data: sections.Data, folder: str) -> DataSet:
+    if "://" in (root := getattr(data, "root", "")):
+        data = data.model_copy(update={"root": str(local_copy(root))})
     return _LOADERS[type(data)](data)

@@ -18,6 +18,7 @@ import numpy as np
 
 from orchestrator.engine.data.dataset import DataError, array_digest
 from orchestrator.engine.files import Corrupt, digest, read_sealed, write_sealed
+from orchestrator.engine.room import make_room, use
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +47,14 @@ def cached(state: str, what: str, make: Callable[[Path], dict[str, Any]]) -> Ent
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         with locked(entry.with_suffix(".lock")):
+            use(entry)  # before it is looked for: it must not be removed in between
             if entry.exists():
                 try:
                     return _read(entry)
                 except Corrupt as damage:
                     _set_aside(entry, damage)
             _write(entry, what, make)
+            make_room(entry.parent)
             return _read(entry)
     except OSError as error:
         raise DataError(
