@@ -28,6 +28,8 @@ def command(
     waited = time.monotonic() + WAIT_SECONDS
     while folder.driver() is not None:
         if time.monotonic() > waited:
-            wrong(f"{folder.address}: asked to stop, but {driver} still runs after {WAIT_SECONDS:.0f} s")
+            # of a machine elsewhere only the lock is known
+            gone = "" if folder.shared else "; if its machine is gone for good, `jackpot run` needs --take-over"
+            wrong(f"{folder.address}: asked to stop, but {driver} still runs after {WAIT_SECONDS:.0f} s{gone}")
         time.sleep(0.2)
     print(f"{folder.address}: stopped")
