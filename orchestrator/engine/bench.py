@@ -164,6 +164,8 @@ class TrialBench(PlanningBench):
         except (Stopped, StageFailed, Blocked, Busy):
             raise
         except (Exception, SystemExit) as error:
+            if self.store.has(request.key):  # a worker that was given up, and lives, was first, and took files away
+                return
             self.store.mark_failed(request.key, self.watch.run, self.watch.trial)
             raise StageFailed(request.key) from error
         known = {"kind": request.kind, "inputs": list(request.inputs), "made": time.time()}

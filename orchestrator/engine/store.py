@@ -8,6 +8,7 @@ checksum: a stage that fails it is set aside under corrupt/ and computed anew.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -21,7 +22,6 @@ from typing import IO, Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from orchestrator.engine.files import Corrupt, file_digest, read_sealed, replacing, size, write_sealed
 
@@ -70,9 +70,7 @@ class Store:
             return None
         data = self.path(key) / "data.safetensors"
         try:
-            if file_digest(data) != meta.get("data"):
-                raise Corrupt(f"{data}: content does not match its checksum")
-            return load(data), meta
+            return checked(data, meta.get("data")), meta
         except (Corrupt, FileNotFoundError, IsADirectoryError) as error:
             self.set_aside(key, str(error))
             return None
@@ -180,10 +178,10 @@ class Store:
         """Keep the state of a stage at a step, in place of earlier ones."""
         folder = self.folder / "checkpoints" / key
         old = list(folder.glob("*.safetensors")) if folder.is_dir() else []
-        with replacing(folder / "new") as temporary:
-            save(tensors, temporary)
-            name = f"{step:09d}-{file_digest(temporary)[:32]}.safetensors"
-        os.replace(folder / "new", folder / name)
+        content = to_bytes(tensors)
+        name = f"{step:09d}-{hashlib.sha256(content).hexdigest()[:32]}.safetensors"
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
         for path in old:
             if path.name != name:
                 path.unlink(missing_ok=True)
@@ -192,9 +190,9 @@ class Store:
         """The newest whole checkpoint of a stage, or None."""
         for path in sorted((self.folder / "checkpoints" / key).glob("*.safetensors"), reverse=True):
             try:
-                if file_digest(path)[:32] != path.stem.rpartition("-")[2]:
-                    raise Corrupt(f"{path}: content does not match its checksum")
-                return load(path)
+                return checked(path, path.stem.rpartition("-")[2])
+            except FileNotFoundError:
+                continue  # a worker that was given up, and lives, has kept a newer one
             except Corrupt as error:
                 log.warning("checkpoint is left out: %s", error)
                 path.unlink(missing_ok=True)
@@ -215,18 +213,29 @@ def _locked(file: IO[str], path: Path) -> bool:
         return False
 
 
-def load(path: Path) -> Tensors:
-    """The tensors in a safetensors file. Raises Corrupt for what is none."""
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise Corrupt(f"{path}: not a safetensors file ({error})") from error
-
-
 def save(tensors: Tensors, path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write tensors as safetensors, from any device and memory format."""
     # Through Python's own file, whose errors say what is wrong: safetensors' do not tell a full disk.
     path.write_bytes(to_bytes(tensors, metadata))
+
+
+def checked(path: Path, digest: str | None) -> Tensors:
+    """The tensors in a safetensors file, on the processor. Raises Corrupt for what is none, or is not what the hash of
+    its content, or the hash's first half, says."""
+    # The very bytes that are checked: a mapped file would change under the tensors, or end the process where it is cut
+    # short.
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if digest not in (found, found[:32]):
+        raise Corrupt(f"{path}: content does not match its checksum")
+    try:
+        tensors = safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise Corrupt(f"{path}: not a safetensors file ({error})") from error
+    # Copies, in memory of torch's own: how a tensor lies there decides in which order a kernel adds up its numbers.
+    # And sorted by where they lie in the file, for safetensors gives them in an order that is another each time.
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return {name: tensors[name].clone() for name in sorted(tensors, key=lambda name: header[name]["data_offsets"])}
 
 
 def to_bytes(tensors: Tensors, metadata: dict[str, str] | None = None) -> bytes:

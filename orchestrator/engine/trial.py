@@ -23,6 +23,7 @@ from orchestrator.engine.folder import SCHEMA, SweepFolder
 from orchestrator.engine.metrics import costs, measured
 from orchestrator.engine.plan import plan_trial
 from orchestrator.engine.remote import RemoteError
+from orchestrator.engine.results import FINAL
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.ticket import LoadedTicket, provenance, structure, write_ticket
 from orchestrator.engine.train import Diverged, weights_of
@@ -76,6 +77,9 @@ def run_trial(
         # whatever a method or network raises is this trial's result, nobody else's
         result |= failure(error)
         log.error("trial %s failed: %s", trial.id, result["error"]["message"])
+        # of a trial that was started again elsewhere, because this worker was taken for dead
+        if (known := sweep.result(trial.id, plan_key)) and known["status"] in FINAL:
+            return known
     result["ended"] = time.time()
     result["waited_seconds"] = watch.waited
     write_result(sweep, result)

@@ -108,6 +108,16 @@ def test_a_damaged_stage_is_set_aside_with_a_warning_and_can_be_made_again(
     assert tensors["b"] == 2
 
 
+@pytest.mark.parametrize("damage", [_truncate, _flip, _empty])
+def test_what_was_read_and_checked_stays_as_it_was(store: Store, damage: Any) -> None:
+    store.write(KEY, make_tensors(), {"kind": "train"})
+    found = store.read(KEY)
+    assert found is not None
+    damage(store.path(KEY) / "data.safetensors")  # in place, as a disk or another machine does
+    assert torch.equal(found[0]["a"], make_tensors()["a"])
+    assert store.read(KEY) is None
+
+
 def test_a_damaged_result_is_set_aside_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = SweepFolder(tmp_path)
     path = folder.trial("t") / "result.json"
