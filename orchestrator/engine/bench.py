@@ -34,7 +34,7 @@ from orchestrator.engine.structures import NAMES, measure_structure, structure_k
 from orchestrator.engine.ticket import read_part
 from orchestrator.engine.train import Diverged, Trainer, evaluate, weights_of
 from orchestrator.engine.training import train_stage
-from orchestrator.engine.watch import Blocked, Busy, StageFailed, Stopped, Watch
+from orchestrator.engine.watch import Blocked, Busy, StageFailed, Stopped, Watch, unwritable
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +164,8 @@ class TrialBench(PlanningBench):
         except (Stopped, StageFailed, Blocked, Busy):
             raise
         except (Exception, SystemExit) as error:
+            if unwritable(error):  # no fault of the stage's
+                raise
             if self.store.has(request.key):  # a worker that was given up, and lives, was first, and took files away
                 return
             self.store.mark_failed(request.key, self.watch.run, self.watch.trial)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib.metadata
 import logging
 import platform
@@ -22,13 +21,12 @@ from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SCHEMA, SweepFolder
 from orchestrator.engine.metrics import costs, measured
 from orchestrator.engine.plan import plan_trial
-from orchestrator.engine.remote import RemoteError
 from orchestrator.engine.results import FINAL
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.ticket import LoadedTicket, provenance, structure, write_ticket
 from orchestrator.engine.train import Diverged, weights_of
 from orchestrator.engine.trials import Trial, model_label
-from orchestrator.engine.watch import Blocked, Stopped, Watch
+from orchestrator.engine.watch import Blocked, Stopped, Watch, unwritable
 
 log = logging.getLogger(__name__)
 
@@ -92,18 +90,6 @@ def write_result(sweep: SweepFolder, result: dict[str, Any]) -> None:
     if result["status"] != "done":
         (folder / "ticket.safetensors").unlink(missing_ok=True)
     write_sealed(folder / "result.json", result)
-
-
-def unwritable(error: BaseException | None) -> OSError | None:
-    """The error among the causes of `error` that says that the sweep's folder takes no more: full or read-only.
-    No fault of the trial, so no result of it."""
-    while error is not None:
-        if isinstance(error, RemoteError):
-            return error
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def device_for(setting: Setting) -> torch.device:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from orchestrator.engine.quiet import Quiet
+from orchestrator.engine.remote import RemoteError
 
 
 class Stopped(Exception):
@@ -64,3 +66,15 @@ class Watch:
     def _end_if_stopping(self) -> None:
         if self.stopping():
             raise Stopped
+
+
+def unwritable(error: BaseException | None) -> OSError | None:
+    """The error among the causes of `error` that says that the sweep's folder takes no more: full or read-only.
+    No fault of the trial, so no result of it."""
+    while error is not None:
+        if isinstance(error, RemoteError):
+            return error
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

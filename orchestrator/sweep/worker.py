@@ -17,8 +17,8 @@ from ray import tune
 
 from orchestrator.engine.concealing import concealed
 from orchestrator.engine.finding import folder_at
-from orchestrator.engine.folder import SweepFolder
-from orchestrator.engine.remote import PATIENCE
+from orchestrator.engine.folder import FolderError, SweepFolder
+from orchestrator.engine.remote import PATIENCE, RemoteError
 from orchestrator.engine.rungs import measure_rung, rung_cuts
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import failure, run_trial
@@ -35,6 +35,9 @@ STOP_CHECK_SECONDS = 0.5
 WAIT_SECONDS, LONGEST_WAIT = 0.05, 30.0
 """How often a slot that waits for a search looks, and how long it waits: a driver that was told to stop may not have
 been able to write so."""
+
+STORAGE_SECONDS = 120.0
+"""How long a folder is waited for that is full or read-only."""
 
 
 class Worker(tune.Trainable):
@@ -66,9 +69,7 @@ class Worker(tune.Trainable):
         if "given_up" in self.config:  # by the driver, which has written its result
             return {"done": True, "status": "given up"}
         try:
-            trial = self.config["trial"]
-            with pushing(self.sweep, trial), _log_to(self.sweep.growing(trial, "log.txt")):
-                return {"done": True, **self._run(self.config)}
+            return self._until_written()
         except OSError as error:
             # raised by the sweep's folder, not by the trial, whose own errors are its result
             return {"done": True, "status": "unwritable", "error": str(error)}
@@ -86,6 +87,32 @@ class Worker(tune.Trainable):
                 break
             time.sleep(max(WAIT_SECONDS, self.sweep.look_seconds))
         return {"done": True, "status": "waited"}
+
+    def _until_written(self) -> dict[str, Any]:
+        """Run the trial, again from its checkpoints where the sweep's folder took nothing for a while. Raises OSError
+        where that lasts. The pauses grow: a full disk may take a probe and not the next checkpoint."""
+        trial, pause, until = self.config["trial"], 1.0, None
+        while True:
+            try:
+                with pushing(self.sweep, trial), _log_to(self.sweep.growing(trial, "log.txt")):
+                    return {"done": True, **self._run(self.config)}
+            except RemoteError:  # the store was waited for
+                raise
+            except OSError:
+                until = until or time.monotonic() + STORAGE_SECONDS
+                if not self._written_again(pause, until):
+                    raise
+                pause *= 2
+
+    def _written_again(self, pause: float, until: float) -> bool:
+        """Whether the folder can be written again before `until`; looks at every pause, and ends where the sweep is to
+        stop."""
+        while time.monotonic() + pause < until and not self.sweep.stop_requested():
+            time.sleep(pause)
+            with contextlib.suppress(FolderError):
+                self.sweep.prepare()
+                return True
+        return False
 
     def _run(self, config: dict[str, Any]) -> dict[str, Any]:
         trial = Trial.from_json(config["what"])
