@@ -66,7 +66,8 @@ class Host:
         init_process = self._init_process()
         assert init_process is not None
         self.init = init_process
-        link = [f"link add name {self.name} type veth peer name eth0 netns {self.init}"]
+        card = f"02:00:00:00:00:{int(self.address.rpartition('.')[2]):02x}"  # the same after a boot: others remember it
+        link = [f"link add name {self.name} type veth peer name eth0 address {card} netns {self.init}"]
         link += [f"link set dev {self.name} master switch", f"link set dev {self.name} up"]
         for command in link:
             _ip(self._switch, command)

@@ -43,17 +43,21 @@ LONGEST = 900.0
 """Seconds that a sweep may take."""
 
 
+def write_plugin(folder: Path) -> None:
+    """Install the plugin that sets how often trainings are checkpointed; for whoever has the folder on its path."""
+    points = folder / "shaken_often-1.dist-info"
+    points.mkdir(parents=True, exist_ok=True)
+    (points / "entry_points.txt").write_text("[jackpot.methods]\noften = shaken_often:Often\n")
+    (points / "METADATA").write_text("Metadata-Version: 2.1\nName: shaken-often\nVersion: 1\n")
+    (folder / "shaken_often.py").write_text(OFTEN)
+
+
 class Sweep:
     """The sweep in a folder, run by the real command: 14 trials of so many epochs, or what another spec says."""
 
     def __init__(self, folder: Path, epochs: int = 24, spec: str = SPEC) -> None:
         self.path, self.folder = folder, SweepFolder(folder)
-        plugin = folder.parent / "plugin"
-        points = plugin / "shaken_often-1.dist-info"
-        points.mkdir(parents=True, exist_ok=True)
-        (points / "entry_points.txt").write_text("[jackpot.methods]\noften = shaken_often:Often\n")
-        (points / "METADATA").write_text("Metadata-Version: 2.1\nName: shaken-often\nVersion: 1\n")
-        (plugin / "shaken_often.py").write_text(OFTEN)
+        write_plugin(folder.parent / "plugin")
         (folder.parent / "shaken.yaml").write_text(spec.replace("EPOCHS", str(epochs)))
 
     def start(self) -> subprocess.Popen:
@@ -119,18 +123,18 @@ class Sweep:
         """The share of the slots' time, in the last run of the command, in which trials were at work."""
         return busy_share(self.events())[1]
 
-    def rewinds(self) -> list[tuple[float, float, float]]:
-        """Every time that a training went back: the step it had reached, the step it went back to, and the last step
-        at which a checkpoint was told of; in epochs."""
+    def rewinds(self) -> list[tuple[str, float, float, float]]:
+        """Every time that a training went back: its stage; the step it had reached, the step it went back to, and the
+        last step at which a checkpoint was told of, in epochs."""
         told = [event for trial in self.events() for event in trial if "steps" in event]
         told.sort(key=lambda event: (event["stage"], event["time"]))
         found = []
-        for _, of_stage in groupby(told, key=lambda event: event["stage"]):
+        for stage, of_stage in groupby(told, key=lambda event: event["stage"]):
             reached = kept = 0.0
             for event in of_stage:
                 start = (event["step"] - event["steps"]) / event["per_epoch"]
                 if start < reached:
-                    found.append((reached, start, kept))
+                    found.append((stage, reached, start, kept))
                 reached = event["step"] / event["per_epoch"]
                 kept = kept if "epoch" in event else reached  # the end of an epoch is no checkpoint
         return found

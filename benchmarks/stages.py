@@ -49,7 +49,7 @@ def main() -> None:
         Console(width=130).print(table)
         if given.kills:
             back = shaken.rewinds()
-            faithful = sum(start >= kept for _, start, kept in back)
+            faithful = sum(start >= kept for *_, start, kept in back)
             print(f"{len(back)} trainings went back under the kills, {faithful} to their last checkpoint or later")
 
 

@@ -33,10 +33,10 @@ def test_ten_kills(tmp_path):
     # all that was trained twice lies between a checkpoint, or a training's start, and a kill
     lost, back = shaken.trained - distinct, shaken.rewinds()
     print(f"epochs: {distinct:g} distinct, {lost:.2f} trained twice")
-    for reached, back_to, kept in back:
+    for _, reached, back_to, kept in back:
         print(f"  epoch {reached:.2f} reached, back to {back_to:.2f}, last checkpoint at {kept:.2f}")
-    assert lost == pytest.approx(sum(reached - back_to for reached, back_to, _ in back))
-    assert all(back_to >= kept for _, back_to, kept in back)
+    assert lost == pytest.approx(sum(reached - back_to for _, reached, back_to, _ in back))
+    assert all(back_to >= kept for *_, back_to, kept in back)
     # and what is complete is never trained again
     store = shaken.folder.store
     for event in (event for trial in shaken.events() for event in trial if "steps" in event):

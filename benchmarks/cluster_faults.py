@@ -1,0 +1,246 @@
+"""What happens to the hosts of a cluster, as one table: each fault is done to a sweep that is at work, and undone.
+
+What a fault has ended on a host, the launcher starts again (`RayRack.heal`); what it has done to the driver, whoever
+runs the command.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+from cluster_sweeps import WORKER, ClusterSweep, wait_for
+from disturbed_sweeps import differences
+from hosts import Host
+
+from orchestrator.engine.results import repeatable
+
+NOTICE_SECONDS = 2.0
+"""Between a spot host's notice and its end; clouds give 30 to 120."""
+
+
+def _at_work(sweep: ClusterSweep) -> Host:
+    """A host that trains, drawn."""
+    found = wait_for(sweep.training, "a trial in training")
+    return found[sweep.draw.choice(sorted(found))]
+
+
+def worker_killed(sweep: ClusterSweep) -> str:
+    """kill -9 of the process that runs a trial, as the kernel does that is out of memory."""
+    host = _at_work(sweep)
+    host.signal(signal.SIGKILL, WORKER)
+    return host.name
+
+
+def worker_hangs(sweep: ClusterSweep) -> str:
+    """The process that runs a trial stands still, alive."""
+    host = _at_work(sweep)
+    stopped = host.signal(signal.SIGSTOP, WORKER)
+    wait_for(lambda: not set(stopped) & set(host.processes(WORKER)), f"the hanging worker on {host.name} to be ended")
+    return host.name
+
+
+def raylet_killed(sweep: ClusterSweep) -> str:
+    """kill -9 of a host's raylet; what it has started ends itself."""
+    host = _at_work(sweep)
+    host.signal(signal.SIGKILL, "raylet/raylet")
+    return host.name
+
+
+def host_gone(sweep: ClusterSweep) -> str:
+    """A host is switched off, without a word."""
+    host = _at_work(sweep)
+    host.kill()
+    return host.name
+
+
+def spot_notice(sweep: ClusterSweep) -> str:
+    """A host's processes are told to end, and soon after it is switched off."""
+    host = _at_work(sweep)
+    host.signal(signal.SIGTERM)
+    time.sleep(NOTICE_SECONDS)
+    host.kill()
+    return host.name
+
+
+def cut_off(sweep: ClusterSweep) -> str:
+    """A host is off the network for a while; it goes on computing, and its storage is still there."""
+    return _cut(sweep, _at_work(sweep))
+
+
+def cut_off_while_waited_for(sweep: ClusterSweep) -> str:
+    """The same of a host that makes a stage which another trial waits for."""
+    found = wait_for(sweep.waited_for, "a stage that a trial waits for")
+    return _cut(sweep, found[sweep.draw.choice(sorted(found))])
+
+
+def _cut(sweep: ClusterSweep, host: Host) -> str:
+    host.cut()
+    time.sleep(sweep.seconds)
+    host.mend()
+    return host.name
+
+
+def driver_killed(sweep: ClusterSweep) -> str:
+    """kill -9 of the command; it is run again."""
+    _at_work(sweep)
+    sweep.head.signal(signal.SIGKILL, " run ")
+    sweep.process.wait()
+    sweep.go()
+    return "head"
+
+
+def head_restarted(sweep: ClusterSweep) -> str:
+    """The head is switched off, with the driver and Ray's own state; it is switched on, and the command run again."""
+    _at_work(sweep)
+    sweep.head.kill()
+    sweep.process.wait()
+    sweep.rack.heal()
+    sweep.go()
+    return "head"
+
+
+def clock_wrong(sweep: ClusterSweep) -> str:
+    """A host comes back with its clock an hour ahead."""
+    host = _at_work(sweep)
+    host.kill()
+    host.boot()
+    host.variables |= {"LD_PRELOAD": FAKETIME, "FAKETIME": "+1h", "DONT_FAKE_MONOTONIC": "1"}
+    return host.name
+
+
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+
+
+def stage_damaged(sweep: ClusterSweep) -> str:
+    """A bit of a finished training, of which others are to be trained, changes on the disk."""
+    return _damage(sweep, lambda content: content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def stage_cut_short(sweep: ClusterSweep) -> str:
+    """The same, with the second half of the file gone."""
+    return _damage(sweep, lambda content: content[: len(content) // 2])
+
+
+def _damage(sweep: ClusterSweep, change: Callable[[bytes], bytes]) -> str:
+    def made() -> list[str]:
+        store = sweep.folder.store
+        return [key for key in store.stages() if (store.meta(key) or {}).get("kind") == "train"]
+
+    key = sweep.draw.choice(wait_for(made, "a finished training"))
+    data = sweep.folder.store.path(key) / "data.safetensors"
+    data.write_bytes(change(data.read_bytes()))
+    return key[:12]
+
+
+def storage_read_only(sweep: ClusterSweep) -> str:
+    """The shared folder takes nothing from any host for a while."""
+    _at_work(sweep)
+    hosts = [host for host in sweep.rack.hosts.values() if host.alive]
+    for host in hosts:
+        host.read_only()
+    time.sleep(sweep.seconds)
+    for host in hosts:
+        host.writable()
+    return "all"
+
+
+Fault = Callable[[ClusterSweep], str]
+FAULTS: dict[str, Fault] = {
+    "worker killed": worker_killed,
+    "worker hangs": worker_hangs,
+    "raylet killed": raylet_killed,
+    "host gone": host_gone,
+    "spot notice": spot_notice,
+    "cut off": cut_off,
+    "cut off while waited for": cut_off_while_waited_for,
+    "clock wrong": clock_wrong,
+    "stage damaged": stage_damaged,
+    "stage cut short": stage_cut_short,
+    "storage read-only": storage_read_only,
+    "driver killed": driver_killed,
+    "head restarted": head_restarted,
+}
+"""Name -> what does it to a sweep and undoes what only it can undo; returns where."""
+
+
+@dataclass
+class Found:
+    """What came of a sweep that suffered faults, beside one that did not."""
+
+    injected: list[tuple[str, str]]
+    """Each fault and where."""
+    lost: int
+    """Trials without the result that they have undisturbed."""
+    repeated: int
+    """Times that a trial was begun again."""
+    retrained: float
+    """Epochs trained more than once."""
+    faithful: bool
+    """Whether every training went back to its last checkpoint at most; not those whose stage was damaged."""
+    results_equal: bool
+    mlflow_equal: bool
+    """Whether MLflow holds every result once, and whole."""
+    seconds: float
+
+
+def inject(sweep: ClusterSweep, name: str) -> bool:
+    """Do a fault to a sweep once it has trained something more; `sweep.suffered` says where. False where the sweep ends
+    before."""
+    before = sweep.trained
+    wait_for(lambda: sweep.trained > before or sweep.over, f"training before {name!r}")
+    if sweep.over:
+        return False
+    sweep.suffered.append((name, FAULTS[name](sweep)))
+    sweep.rack.heal()
+    return True
+
+
+def finish(sweep: ClusterSweep) -> None:
+    """Wait for the end of a sweep. Raises RuntimeError where it ends badly."""
+    if code := sweep.process.wait(sweep.longest):
+        raise RuntimeError(f"the sweep ended with {code} after {sweep.suffered}, and last said: {sweep.said[-3000:]}")
+
+
+def shake(sweep: ClusterSweep, faults: Iterable[str]) -> None:
+    """Run a sweep to its end, and do these faults to it one after the other. Raises RuntimeError where it ends before
+    the last of them, or badly."""
+    sweep.go()
+    for name in faults:
+        if not inject(sweep, name):
+            raise RuntimeError(f"the sweep ended before {name!r}: train longer. It last said: {sweep.said[-2000:]}")
+    finish(sweep)
+
+
+def chaos(sweeps: Iterator[ClusterSweep], minutes: float, draw: random.Random) -> Iterator[ClusterSweep]:
+    """Faults drawn from the table, one after the other, for so many minutes; where a sweep ends meanwhile, the next
+    begins. Every sweep, once it has ended."""
+    until = time.monotonic() + 60 * minutes
+    while time.monotonic() < until:
+        sweep = next(sweeps)
+        sweep.go()
+        while time.monotonic() < until and inject(sweep, draw.choice(sorted(FAULTS))):
+            pass
+        finish(sweep)
+        yield sweep
+
+
+def found(sweep: ClusterSweep, calm: ClusterSweep, seconds: float) -> Found:
+    """Compare a sweep with one that suffered nothing."""
+    mine, theirs = (repeatable(pd.read_csv(each.path / "results.csv")) for each in (sweep, calm))
+    damaged = {path.name.rpartition("-")[0] for path in sweep.path.glob("corrupt/*")}
+    begun = sum("begin" in event for trial in sweep.events() for event in trial)
+    return Found(
+        injected=sweep.suffered,
+        lost=len(theirs) - int((mine["status"] == theirs["status"]).sum()),
+        repeated=begun - len(mine),
+        retrained=sweep.trained - sweep.distinct,
+        faithful=all(back >= kept for stage, _, back, kept in sweep.rewinds() if stage not in damaged),
+        results_equal=mine.equals(theirs),
+        mlflow_equal=differences(sweep.path, f"sqlite:///{sweep.path}/mlflow.db", "jackpot") == [],
+        seconds=seconds,
+    )

@@ -1,0 +1,62 @@
+"""What happens to clusters changes no result: real hosts, a real Ray with its token on, the real command."""
+
+import random
+import time
+
+import pytest
+from cluster_faults import FAULTS, chaos, found, shake
+from cluster_sweeps import ClusterSweep
+
+# one group: the tests that share the rack run in one process
+SHARED = pytest.mark.xdist_group("rack")
+TOGETHER = ["worker killed", "stage damaged", "cut off while waited for", "host gone"]
+"""Faults of which each needs a cluster's patience, in one sweep: starting one costs a minute."""
+AGAIN = ["driver killed", "head restarted"]
+
+
+def unharmed(sweep, calm, faults):
+    began = time.monotonic()
+    shake(sweep, faults)
+    came = found(sweep, calm, time.monotonic() - began)
+    print(f"\n{came}")
+    assert [name for name, _ in came.injected] == faults
+    assert (came.lost, came.results_equal, came.mlflow_equal, came.faithful) == (0, True, True, True)
+    return came
+
+
+@pytest.mark.slow
+@SHARED
+@pytest.mark.parametrize("faults", [TOGETHER, AGAIN], ids=["hosts", "driver-and-head"])
+def test_faults_one_after_the_other_change_no_result(shaken, calm, faults):
+    came = unharmed(shaken, calm, faults)
+    assert came.repeated >= len(faults) - 1  # a damaged stage need not be read again
+    assert calm.trained == calm.distinct
+
+
+@pytest.mark.soak
+@SHARED
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_alone(shaken, calm, fault):
+    shaken.seconds = 60
+    unharmed(shaken, calm, [fault])
+
+
+def survives_chaos(rack, calm, minutes, seed):
+    sweeps = (ClusterSweep(rack, f"chaos-{minutes}-{number}", seconds=20, seed=seed + number) for number in range(99))
+    for sweep in chaos(sweeps, minutes, random.Random(seed)):
+        came = found(sweep, calm, 0.0)
+        print(f"\n{came}")
+        assert (came.lost, came.results_equal, came.mlflow_equal, came.faithful) == (0, True, True, True)
+
+
+@pytest.mark.slow
+@SHARED
+def test_two_minutes_of_faults_drawn_at_random(rack, calm):
+    survives_chaos(rack, calm, 2, seed=2026)
+
+
+@pytest.mark.soak
+@SHARED
+@pytest.mark.timeout(3600)
+def test_ten_minutes_of_faults_drawn_at_random(rack, calm):
+    survives_chaos(rack, calm, 10, seed=7)
