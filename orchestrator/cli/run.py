@@ -82,6 +82,7 @@ def _run(spec: object, out: str | None, **options: Any) -> None:
 
     from orchestrator.api import folder_for, run
     from orchestrator.engine.results import BAD, why
+    from orchestrator.engine.stragglers import describe, stragglers
     from orchestrator.report.page import FILE
     from orchestrator.report.search_verdicts import brief
     from orchestrator.report.sweeps import read
@@ -110,6 +111,8 @@ def _run(spec: object, out: str | None, **options: Any) -> None:
         print(f"browse:  jackpot ui {where}")
     if outcome.tracking:
         print(outcome.tracking)
+    for slow in stragglers(folder.events(path.name) for path in folder.path.glob("trials/*")):
+        print(describe(slow))
     for trial in [trial for trial, status in outcome.statuses.items() if status in BAD]:
         result = folder.result(trial) or {"status": "missing", "error": None, "blocked_by": None}
         print(f"{result['status']}: {trial}: {why(result)}; see `jackpot logs {where}/trials/{trial}`")

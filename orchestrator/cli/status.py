@@ -41,6 +41,8 @@ def command(
 
 
 def _show(now: dict[str, Any]) -> None:
+    from orchestrator.engine.stragglers import describe
+
     print(f"{now['sweep']}: {'running, ' + now['driver'] if now['driver'] else 'not running'}")
     counts = ", ".join(f"{count} {state}" for state, count in now["counts"].items() if count)
     print(f"{now['trials']} trials: {counts}")
@@ -51,6 +53,8 @@ def _show(now: dict[str, Any]) -> None:
     print(f"epochs: {now['epochs_trained']:g} trained, {now['epochs_distinct']:g} distinct in the plan")
     if now["busy"] is not None:
         print(f"slots: {now['slots']}, busy {100 * now['busy']:.1f} % from the first to the last start of a trial")
+    for slow in now["stragglers"]:
+        print(describe(slow))
     print(f"store: {now['stages']} stages, {now['store_bytes'] / 2**20:.1f} MiB")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.engine.files import read_sealed
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.results import BAD, planned_results, why
+from orchestrator.engine.stragglers import stragglers
 
 
 def status(folder: SweepFolder) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def status(folder: SweepFolder) -> dict[str, Any]:
         "states": {trial: {"state": states[trial], **_details(result)} for trial, result in rows},
         "epochs_trained": epochs_trained(list(events.values())),
         "epochs_distinct": plan["epochs_distinct"],
+        "stragglers": stragglers(events.values()),
         "slots": slots,
         "busy": busy,
         "stages": stages,

@@ -22,7 +22,7 @@ from orchestrator.engine.remote import PATIENCE, RemoteError
 from orchestrator.engine.rungs import measure_rung, rung_cuts
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import failure, run_trial
-from orchestrator.engine.trials import Trial
+from orchestrator.engine.trials import Trial, model_label
 from orchestrator.engine.watch import Stopped, Watch
 from orchestrator.spec.models import Spec
 from orchestrator.sweep.devices import elsewhere
@@ -119,7 +119,8 @@ class Worker(tune.Trainable):
         self.sweep.pull(trial.id)  # what it did on another machine
         if not self.rungs:
             begin = {"begin": config["key"], "run": self.run_id, "slots": config["slots"]}
-            self.sweep.tell(trial.id, {**begin, "host": socket.gethostname(), "pid": os.getpid()})
+            where = {"model": model_label(trial.model), "host": socket.gethostname(), "pid": os.getpid()}
+            self.sweep.tell(trial.id, begin | where)
         begun = [event for event in self.sweep.events(trial.id) if event.get("begin") == config["key"]]
         watch = Watch(
             trial=trial.id,
