@@ -48,34 +48,33 @@ def test_every_epoch_says_how_busy_the_machine_is_where_that_is_asked_for(step, 
         assert (0 <= point.value <= 100) if point.key.endswith("percentage") else (10 < point.value < 1e8), point
 
 
-def full(worker, folder):
-    folder.mkdir(parents=True)
-    (folder / "log.txt").symlink_to("/dev/full")
+def takes_nothing(worker, folder):
+    (folder / "log.txt").mkdir(parents=True)
 
 
 def test_a_log_that_cannot_be_written(step, monkeypatch):
     monkeypatch.setattr("orchestrator.sweep.worker.STORAGE_SECONDS", 30.0)
     pauses = []
     monkeypatch.setattr("orchestrator.sweep.worker.time.sleep", pauses.append)
-    told, _ = step(full)
+    told, _ = step(takes_nothing)
     assert told["status"] == "unwritable"
-    assert "No space left" in told["error"]
+    assert "Is a directory" in told["error"]
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0]  # the next would end after the patience
 
 
 def test_a_folder_that_takes_nothing_for_a_while_loses_nothing(step, sweep_folder, monkeypatch):
     def mend(seconds):
         (log,) = sweep_folder.path.glob("trials/*/log.txt")
-        log.unlink()
+        log.rmdir()
 
     monkeypatch.setattr("orchestrator.sweep.worker.time.sleep", mend)
-    told, result = step(full)
+    told, result = step(takes_nothing)
     assert (told["status"], result["status"]) == ("done", "done")
 
 
 def test_a_sweep_that_is_to_stop_waits_for_no_folder(step, sweep_folder, monkeypatch):
     def stop(worker, folder):
-        (folder / "log.txt").mkdir(parents=True)
+        takes_nothing(worker, folder)
         sweep_folder.request_stop("enough")
 
     monkeypatch.setattr("orchestrator.sweep.worker.time.sleep", lambda seconds: pytest.fail("waited"))
