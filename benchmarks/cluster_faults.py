@@ -99,6 +99,9 @@ def head_restarted(sweep: ClusterSweep) -> str:
     _at_work(sweep)
     sweep.head.kill()
     sweep.process.wait()
+    for worker in sweep.rack.workers:
+        worker.signal(signal.SIGKILL, "ray start")  # what a launcher does; their trials end when they notice
+        worker.signal(signal.SIGKILL, "raylet/raylet")
     sweep.rack.heal()
     sweep.go()
     return "head"

@@ -32,6 +32,8 @@ ip link set lo up && ip address add "$4/24" dev eth0 && ip link set eth0 up && t
 while :; do sleep 3600 & wait; done
 """
 START_SECONDS = 30.0
+STARTED = "Ray runtime started"
+"""What Ray says when a host has joined."""
 
 
 def can_host() -> bool:
@@ -172,6 +174,10 @@ class Host:
 
     # Ray
 
+    def ray_said(self) -> str:
+        """What the Ray that was started last has said."""
+        return (self.folder / "ray.txt").read_text(errors="replace")
+
     def start_ray(self, head: Host | None = None, cpus: int = 0, *options: str, memory: int = 100) -> subprocess.Popen:
         """Start Ray in the host, as the head or as a worker of the one in another host; `memory` in MB is for objects,
         further options are those of `ray start`. Returns at once for a worker, for a head when it can be joined."""
@@ -180,6 +186,7 @@ class Host:
         command += [f"--object-store-memory={memory * 10**6}", "--disable-usage-stats"]
         alone = ["--head", "--port=6379", "--include-dashboard=false"]
         command += [*options, *([f"--address={head.address}:6379"] if head else alone)]
+        (self.folder / "ray.txt").unlink(missing_ok=True)
         started = self.start(*command, said=self.folder / "ray.txt")
         if head is None:
             _until(lambda: _listens(self, 6379), f"Ray in {self.name}, see {self.folder}/ray.txt")
@@ -242,14 +249,24 @@ class RayRack(Rack):
         """The host with Ray's head."""
         return self.hosts["head"]
 
+    @property
+    def workers(self) -> list[Host]:
+        """All other hosts."""
+        return [self.hosts[name] for name in self.names]
+
     def heal(self) -> None:
-        """What a launcher does: hosts that are gone are switched on, and Ray is started where it has ended."""
+        """What a launcher does: hosts that are gone are switched on, and Ray is started where it has ended. Returns
+        when all have joined."""
+        started = []
         for host in self.hosts.values():
             if not host.alive:
                 host.boot()
             if not host.processes("raylet/raylet") or not host.processes("ray start"):
                 host.signal(signal.SIGKILL, "ray")  # what a killed raylet has left
                 host.start_ray(None if host is self.head else self.head, 0 if host is self.head else self.cpus)
+                started.append(host)
+        for host in started:
+            _until(lambda host=host: STARTED in host.ray_said(), f"Ray in {host.name}, see {host.folder}/ray.txt", 90)
 
 
 def _ip(switch: int, command: str) -> str:

@@ -11,6 +11,9 @@ from typing import Any
 from orchestrator.engine.quiet import Quiet
 from orchestrator.engine.remote import RemoteError
 
+SIGTERM = "SIGTERM"
+"""Why a trial says that it has stopped where its host told it to: a notice that the host is about to be gone."""
+
 
 class Stopped(Exception):
     """The sweep was asked to stop; what was trained is checkpointed."""

@@ -21,6 +21,7 @@ from orchestrator.engine.plan import Plan, Planned
 from orchestrator.engine.results import BAD, FINAL
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import blank_result, write_result
+from orchestrator.engine.watch import SIGTERM
 from orchestrator.spec.models import Spec
 from orchestrator.sweep.outcome import resume_hint
 from orchestrator.sweep.progress import Progress
@@ -204,6 +205,7 @@ class Driver:
         if result and result["status"] in FINAL:  # it died after its trial's end
             self.ended(trial, result)
             return False
+        host_lost = host_lost or self._told_to_end(trial)
         self._deaths[trial, host_lost] += 1
         times = self._deaths[trial, host_lost]
         if times <= (MOST_HOSTS if host_lost else self.spec.failures.max_failures):
@@ -221,6 +223,11 @@ class Driver:
         self._fail(trial, {"type": "WorkerDied", "message": message, "traceback": known}, self._broken_off(trial))
         self._decide(trial)
         return False
+
+    def _told_to_end(self, trial: str) -> bool:
+        """Whether a trial's worker ended because its host said so."""
+        events = self.folder.events(trial)
+        return bool(events) and events[-1].get("why") == SIGTERM
 
     def dropped(self, trial: str) -> None:
         """A trial was stopped at a cheap rung, because others are better there: that is its result."""

@@ -6,9 +6,11 @@ import contextlib
 import io
 import logging
 import os
+import signal
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from orchestrator.engine.rungs import measure_rung, rung_cuts
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import failure, run_trial
 from orchestrator.engine.trials import Trial, model_label
-from orchestrator.engine.watch import Stopped, Watch
+from orchestrator.engine.watch import SIGTERM, Stopped, Watch
 from orchestrator.spec.models import Spec
 from orchestrator.sweep.devices import elsewhere
 from orchestrator.sweep.sharing import pushing
@@ -69,7 +71,10 @@ class Worker(tune.Trainable):
         if "given_up" in self.config:  # by the driver, which has written its result
             return {"done": True, "status": "given up"}
         try:
-            return self._until_written()
+            with _sigterm() as self.told_to_end:
+                return self._until_written()
+        except _ToldToEnd:
+            os._exit(1)  # the host is about to be: its trial is to be started again elsewhere
         except OSError as error:
             # raised by the sweep's folder, not by the trial, whose own errors are its result
             return {"done": True, "status": "unwritable", "error": str(error)}
@@ -127,7 +132,7 @@ class Worker(tune.Trainable):
             run=self.run_id,
             cuts=config["cuts"],
             owners=config["owners"],
-            stopping=_Stopping(self.sweep),
+            stopping=_Stopping(self.sweep, self.told_to_end),
             tell=_Teller(self.sweep, trial.id, self.spec.tracking.system_metrics),
         )
         watch.elsewhere = elsewhere(self.device, self.sweep.address, self.spec, trial, watch)
@@ -137,6 +142,9 @@ class Worker(tune.Trainable):
                 return rung
             result = run_trial(self.sweep, setting, trial, config["key"], watch, attempt=len(begun), rungs=self.rungs)
         except Stopped:
+            if self.told_to_end():
+                self.sweep.tell(trial.id, {"end": "stopped", "why": SIGTERM})
+                raise _ToldToEnd from None
             self.sweep.tell(trial.id, {"end": "stopped"})
             return {"status": "stopped"}
         self.sweep.tell(trial.id, {"end": result["status"]})
@@ -171,13 +179,21 @@ class Worker(tune.Trainable):
         """Nothing to load."""
 
 
-class _Stopping:
-    """Whether the sweep was asked to stop; looks at the disk now and then, not at every training step."""
+class _ToldToEnd(BaseException):
+    """The process was sent SIGTERM, and what the trial has trained is kept."""
 
-    def __init__(self, sweep: SweepFolder) -> None:
+
+class _Stopping:
+    """Whether the sweep was asked to stop, or this process; looks at the disk now and then, not at every training
+    step."""
+
+    def __init__(self, sweep: SweepFolder, told_to_end: Callable[[], bool]) -> None:
         self._sweep, self._looked, self._stop = sweep, 0.0, False
+        self._told_to_end = told_to_end
 
     def __call__(self) -> bool:
+        if self._told_to_end():
+            return True
         if not self._stop and time.monotonic() - self._looked > max(STOP_CHECK_SECONDS, self._sweep.look_seconds):
             self._stop, self._looked = self._sweep.stop_requested() is not None, time.monotonic()
         return self._stop
@@ -204,6 +220,21 @@ class _Log(io.TextIOWrapper):
     def write(self, text: str) -> int:
         super().write(concealed(text))
         return len(text)
+
+
+@contextlib.contextmanager
+def _sigterm() -> Iterator[Callable[[], bool]]:
+    """Hear SIGTERM, which a host sends its processes before it is gone, as a request to stop; gives whether it came.
+    Ray's own handler raises SystemExit, which would pass for the trial's."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        yield lambda: bool(came)
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 @contextlib.contextmanager

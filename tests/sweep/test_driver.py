@@ -120,6 +120,15 @@ def test_a_lost_host_is_not_the_trials_fault(drive):
     assert "died 1 times" in driver.folder.result(trial)["error"]["message"]
 
 
+def test_a_worker_that_its_host_told_to_end_is_not_the_trials_fault(drive):
+    driver = drive(failures={"max_failures": 0})
+    trial, _ = begin(driver)
+    driver.folder.tell(trial, {"end": "stopped", "why": "SIGTERM"})
+    assert driver.died(trial, False, "its worker process has died")
+    driver.folder.tell(trial, {"begin": "key", "run": driver.run_id, "slots": 2})
+    assert not driver.died(trial, False, "its worker process has died")
+
+
 def test_a_trial_that_loses_every_host_is_given_up(drive):
     driver = drive(failures={"max_failures": 0})
     trial, _ = begin(driver)

@@ -1,10 +1,12 @@
 """What a worker tells the driver of trials that it cannot run, without Ray's processes."""
 
 import os
+import signal
 
 import pytest
 
 from orchestrator.engine.plan import make_plan
+from orchestrator.engine.status import epochs_trained
 from orchestrator.tracking.record import course_points
 
 
@@ -79,6 +81,36 @@ def test_a_sweep_that_is_to_stop_waits_for_no_folder(step, sweep_folder, monkeyp
 
     monkeypatch.setattr("orchestrator.sweep.worker.time.sleep", lambda seconds: pytest.fail("waited"))
     assert step(stop)[0]["status"] == "unwritable"
+
+
+class Exited(BaseException):
+    """Stands for the end of the worker's process."""
+
+
+def test_a_host_that_says_it_will_be_gone_costs_no_epoch(step, sweep_folder, monkeypatch):
+    monkeypatch.setattr(os, "_exit", lambda status: (_ for _ in ()).throw(Exited))
+
+    def notice(worker, folder):
+        tell = worker.sweep.tell
+
+        def told(trial, event):
+            tell(trial, event)
+            if event.get("epoch") == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        worker.sweep.tell = told
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Exited):
+        step(notice)
+    assert signal.getsignal(signal.SIGTERM) == before
+    (trial,) = [path.name for path in sweep_folder.path.glob("trials/*")]
+    last = sweep_folder.events(trial)[-1]
+    assert (last["end"], last["why"]) == ("stopped", "SIGTERM")
+    assert sweep_folder.result(trial) is None
+    told, result = step()
+    assert (told["status"], result["status"]) == ("done", "done")
+    assert epochs_trained([sweep_folder.events(trial)]) == 2
 
 
 def test_a_worker_that_does_not_know_the_trial(step):
