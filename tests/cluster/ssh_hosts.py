@@ -78,7 +78,8 @@ class Laptop:
     def begins(self, *command: str | Path, said: Path) -> subprocess.Popen:
         """Start a command; what it says goes to the file `said`."""
         with open(said, "w") as file:
-            there = self.host.command("env", "-C", ROOT, *command)
+            # it hears Ctrl-C also where the tests run in a shell's background
+            there = self.host.command("env", "--default-signal=INT", "-C", ROOT, *command)
             return subprocess.Popen(there, env=self._environment, stdout=file, stderr=file)
 
 
