@@ -143,7 +143,7 @@ def test_a_sweep_from_the_laptop(cluster: Cluster, checked: dict[str, Any], tmp_
     said = _well(laptop, *submit)
     assert f"{job}: sent" in said
     assert "[4/4]" in said
-    assert "epochs: 600 distinct in the plan" in _well(laptop, "jackpot", "status", OUT)
+    assert "epochs: 600 trained, 600 distinct in the plan" in _well(laptop, "jackpot", "status", OUT)
 
     _well(laptop, "jackpot", "report", OUT)
     results = pd.read_csv(cluster.shared / "sweeps/tiny/results.csv")
