@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from orchestrator.cli.common import load_checked, print_json, said, terminal, wrong
-from orchestrator.cli.submit import Address, WithoutToken, shared_folder
+from orchestrator.cli.common import print_json, said, terminal, wrong
+from orchestrator.cli.submit import ENDS, Address, WithoutToken, load_to_send, shared_folder
 
 app = typer.Typer(
     help="Look at a cluster before anything is paid for.", no_args_is_help=True, rich_markup_mode=None,
@@ -36,8 +36,9 @@ def check(
     """Look at every machine of a cluster: versions, GPUs, storage, locks, data, clocks, token, tracking. Exit code 1
     where something is wrong."""
     from orchestrator.sweep import jobs
+    from orchestrator.sweep.checkup import unlike_here
 
-    chosen = load_checked(spec, []).require() if spec else None
+    chosen = load_to_send(spec, [], allow_code=True) if spec else None
     if chosen is None and out is None:
         wrong("--out: name the folder that the sweep will have, s3://BUCKET/FOLDER or a path that all machines share")
     folder = shared_folder(chosen, out)
@@ -48,12 +49,14 @@ def check(
         with jobs.staged(chosen) as stage:
             name = f"jackpot-check-{uuid.uuid4().hex[:12]}"
             jobs.send(address, name, command, stage)
-        jobs.follow(address, name, said_there.append)
+        code = jobs.follow(address, name, said_there.append)
     text = "".join(said_there)
     found = next((line.partition(MARK)[2] for line in text.splitlines() if MARK in line), None)
     if found is None:
-        wrong(text.strip(), f"--address {address}: the check did not come to its end there; it must have this Jackpot")
+        why = ENDS[code] if code == 127 else "the check did not come to its end there; it must have this Jackpot"
+        wrong(text.strip(), f"--address {address}: {why}")
     report = json.loads(found)
+    report["problems"] += unlike_here(report["nodes"])
     if json_:
         print_json(report)
     else:
@@ -88,7 +91,7 @@ def _show(report: dict[str, Any]) -> None:
         )  # fmt: skip
     terminal().print(table)
     if report["slots"] is not None:
-        print(f"{report['slots']} trials of the spec fit at once on what is up now")
+        print(f"trials of the spec that fit at once on what is up now: {report['slots']}")
     for problem in report["problems"]:
         print(f"problem: {problem}")
     if not report["problems"]:

@@ -101,12 +101,13 @@ def _run(spec: object, out: str | None, **options: Any) -> None:
         console.print(table)
     for sentence in brief(sweep.searched):
         print(f"search:  {sentence}")
-    where = os.path.relpath(folder.path) if folder.shared else folder.address
+    here = min(os.path.relpath(folder.path), str(folder.path), key=len)  # a cluster's job begins far from it
+    where = here if folder.shared else folder.address
     print(f"results: {where}/results.csv, a folder a trial in {where}/trials")
     if (folder.path / "ratios" / "best.json").exists():
         print(f"ratios:  {where}/ratios, files that `ratios:` takes in any spec, best.json the best")
     if (folder.path / FILE).exists() and not outcome.interrupted:
-        print(f"report:  {os.path.relpath(folder.path)}/{FILE}")
+        print(f"report:  {here}/{FILE}")
     if spec.tracking.enabled:
         print(f"browse:  jackpot ui {where}")
     if outcome.tracking:

@@ -18,6 +18,15 @@ EXAMPLES = (
     "jackpot submit quickstart --address http://127.0.0.1:8265 --out /nfs/sweeps/quickstart --detach"
 )
 
+ENDS = {
+    2: "refused on the cluster, not here: `jackpot cluster check` says whether Jackpot and the data are alike there",
+    127: "the cluster's head finds no `jackpot`; install it on all machines, on the PATH that Ray is started with, as "
+    "cluster.yaml does, then submit again",
+    130: "submit again to go on",
+    137: "the driver was killed; submit again to go on",
+}
+"""What to say of a job's exit code."""
+
 Address = Annotated[
     str, typer.Option(metavar="URL", help="The cluster's dashboard, e.g. http://127.0.0.1:8265 behind a port-forward.")
 ]
@@ -51,9 +60,8 @@ def command(
     again it is followed, or gone on with if it has ended. Ctrl-C ends the following alone."""
     from orchestrator.sweep import jobs
 
-    chosen = _checked(spec, [*(set_ or []), *tracked_at(tracking)])
+    chosen = load_to_send(spec, [*(set_ or []), *tracked_at(tracking)], allow_code)
     folder = shared_folder(chosen, out)
-    _check(chosen, allow_code)
     options = {"--only": only, "--max-hours": max_hours}
     given = [text for name, value in options.items() if value is not None for text in (name, str(value))]
     given += ["--take-over"] if take_over else []
@@ -72,22 +80,27 @@ def command(
         except KeyboardInterrupt:
             print(f"\n{name} goes on; jackpot status {folder}, jackpot stop {folder}, or submit again to follow it")
             raise typer.Exit(130) from None
+    if code in ENDS:
+        print(f"{name}: {ENDS[code]}", file=sys.stderr)
     sys.stdout.flush()
     raise typer.Exit(code)
 
 
-def _checked(source: str, overrides: list[str]) -> Spec:
-    """The spec without problems; where its data are not on this machine, as far as can be told without them."""
+def load_to_send(source: str, overrides: list[str], allow_code: bool) -> Spec:
+    """A spec without problems; where its data are not on this machine, as far as can be told without them. Otherwise
+    says all that is wrong and exits."""
     from orchestrator.spec.loading import load
 
     loaded = load(source, overrides)
-    root = getattr(loaded.spec.data, "root", None) if loaded.spec else None
+    if lines := loaded.report():
+        wrong(*lines, f"{source}: nothing was sent")
+    spec = loaded.require()
+    _check(spec, allow_code)  # before a look at its networks, which runs the code that it names
+    root = getattr(spec.data, "root", None)
     if root is None or ("://" not in root and Path(root).expanduser().exists()):
         return load_checked(source, overrides).require()
-    if lines := loaded.report([]):
-        wrong(*lines, f"{source}: nothing was sent")
-    print(f"{root}: not on this machine; data, networks and methods are checked together on the cluster")
-    return loaded.require()
+    print(f"{root}: not on this machine; data, networks and methods are looked at on the cluster", file=sys.stderr)
+    return spec
 
 
 def shared_folder(spec: Spec | None, out: str | None) -> str:

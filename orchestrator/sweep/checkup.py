@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.engine.finding import folder_at
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.spec.models import Spec
-from orchestrator.sweep.machine import look_around, see_others, sweep_up
+from orchestrator.sweep.machine import SOURCE, look_around, see_others, source_digest, sweep_up
 
 SKEW_SECONDS = 5.0
 """How far clocks may differ before it is said. Nothing is decided by them, but times in logs would mislead."""
@@ -26,12 +26,12 @@ def examine(out: str, spec: Spec | None) -> dict[str, Any]:
     nodes = sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: node["NodeManagerAddress"])
     data = str(root) if spec and (root := getattr(spec.data, "root", None)) else None
     nonce = uuid.uuid4().hex
-    rows = [_row(node) | _ask(node, look_around, out, data, nonce) for node in nodes]
+    rows = [_row(node) | found for node, found in zip(nodes, _ask(nodes, look_around, out, data, nonce), strict=True)]
     folder = folder_at(out)
     if not any(row.get("storage", "?") for row in rows):
-        with folder.store.claim(f"check-{nonce}") as held:  # while all have written
-            for node, row in zip(nodes, rows, strict=True):
-                row |= _ask(node, see_others, out, nonce) | {"held": held}
+        with folder.store.claim(f"check-{nonce}"):  # while all have written
+            rows = [row | found for row, found in zip(rows, _ask(nodes, see_others, out, nonce), strict=True)]
+    if any(row.get("storage") == "" for row in rows):
         sweep_up(folder, nonce)
     wrong = problems(rows, out) + (_tracking(spec, folder) if spec else [])
     return {"nodes": rows, "slots": _slots(nodes, spec), "problems": wrong}
@@ -47,22 +47,36 @@ def _row(node: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _ask(node: dict[str, Any], function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """What a function finds on a machine; what is wrong where it cannot be run there."""
+def _ask(nodes: list[dict[str, Any]], function: Callable[..., dict[str, Any]], *arguments: Any) -> list[dict[str, Any]]:
+    """What a function finds on each of the machines; what is wrong where it cannot be run there."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(function)
-    began = time.time()
+    began, asked = time.time(), []
+    for node in nodes:
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(function)
+        asked.append(task.remote(*arguments))
+    found, waiting = {}, list(asked)
+    while waiting:
+        # one by one, for a clock is compared with this one when its answer comes
+        ready, waiting = ray.wait(waiting, timeout=max(0.0, began + NODE_SECONDS - time.time()))
+        if not ready:
+            break
+        found[ready[0]] = _answer(ready[0], began)
+    return [found.get(task, {"error": f"not within {NODE_SECONDS:g} s"}) for task in asked]
+
+
+def _answer(task: Any, began: float) -> dict[str, Any]:
+    """What a machine has found, and by how much its clock differs at least."""
+    import ray
+
     try:
-        found = ray.get(task.remote(*arguments), timeout=NODE_SECONDS)
+        found = ray.get(task)
     except Exception as error:  # whatever is wrong with that machine
         lines = str(error).strip().splitlines() or [""]
         return {"error": f"{type(error).__name__}: {lines[-1]}"}
-    if "time" in found:  # its clock, between two looks at this one
-        found["skew"] = max(0.0, began - found["time"], found["time"] - time.time())
-    return found
+    return found | {"skew": max(0.0, began - found["time"], found["time"] - time.time())}
 
 
 def _slots(nodes: list[dict[str, Any]], spec: Spec | None) -> int | None:
@@ -82,6 +96,18 @@ def _tracking(spec: Spec, folder: SweepFolder) -> list[str]:
     except ValueError as error:
         return [f"tracking: {error}; results are safe without it, and `jackpot sync` catches up"]
     return []
+
+
+def unlike_here(rows: list[dict[str, Any]]) -> list[str]:
+    """Whether the machines have another Jackpot than this one, which checks the spec and reads the results."""
+    here = source_digest()[:12]
+    there = {row["alike"][SOURCE] for row in rows if "error" not in row}
+    if there <= {here}:
+        return []
+    return [
+        f"{SOURCE} is {here} here and {', '.join(sorted(there))} on the cluster; bring this one there (`ray up` again "
+        "does), or use that one here"
+    ]
 
 
 def problems(rows: list[dict[str, Any]], out: str) -> list[str]:

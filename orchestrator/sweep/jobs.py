@@ -19,6 +19,7 @@ from orchestrator.engine.files import digest
 from orchestrator.spec.loading import dump
 from orchestrator.spec.models import Spec
 from orchestrator.sweep import tokens
+from orchestrator.sweep.outcome import JOB
 from orchestrator.sweep.session import ClusterError
 
 MAX_BYTES = 100 * 2**20
@@ -42,6 +43,7 @@ _TALKATIVE = tuple(f"ray.{name}" for name in (
     "dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging",
 ))  # fmt: skip
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+_UNKNOWN = "does not exist"  # what Ray says of a job that it does not know
 
 
 def check_address(address: str, without_token: bool = False) -> None:
@@ -156,15 +158,15 @@ def send(address: str, name: str, entrypoint: Sequence[str], folder: Path) -> bo
                 return False
             jobs.delete_job(name)
         jobs.submit_job(
-            entrypoint=shlex.join(entrypoint), submission_id=name, runtime_env={"working_dir": str(folder)},
-            metadata={"jackpot": name},
+            entrypoint=shlex.join(entrypoint), submission_id=name, metadata={"jackpot": name},
+            runtime_env={"working_dir": str(folder), "env_vars": {JOB: name}},
         )  # fmt: skip
     return True
 
 
 def follow(address: str, name: str, say: Callable[[str], None]) -> int:
-    """Say what a job says until it ends, however often the connection breaks meanwhile; its exit code. Raises
-    ClusterError where the cluster does not answer again."""
+    """Say what a job says until it ends, however often the connection breaks meanwhile; its exit code, as a shell
+    counts them. Raises ClusterError where the cluster does not answer again, or knows the job no more."""
     told = 0
 
     async def tail(jobs: Any) -> None:
@@ -187,18 +189,26 @@ def follow(address: str, name: str, say: Callable[[str], None]) -> int:
                 failures = 0
                 asyncio.run(tail(jobs))
         except Exception as error:  # whatever breaks a connection
+            if _UNKNOWN in str(error):
+                raise ClusterError(
+                    f"{name}: the cluster knows this job no more, its head was started anew; submit again to go on"
+                ) from error
             failures += 1
             if failures > RECONNECTS:
                 raise ClusterError(
-                    f"--address {address}: the cluster answers no more ({error}); the job {name} may go on there"
+                    f"--address {address}: the cluster answers no more ({error}); {name} may go on there: submit again "
+                    "to follow it"
                 ) from error
+            if failures == 1:
+                say(f"the connection broke, {name} goes on; asking again for {RECONNECTS * RECONNECT_SECONDS:g} s\n")
             time.sleep(RECONNECT_SECONDS)
 
 
 def _exit_code(info: Any, say: Callable[[str], None]) -> int:
     """Of a job that has ended."""
-    if info.driver_exit_code is not None:
-        return int(info.driver_exit_code)
-    if info.status != "SUCCEEDED":
-        say(f"{info.message}\n")
-    return 0 if info.status == "SUCCEEDED" else 1
+    code = info.driver_exit_code
+    if code is None:
+        code = 0 if info.status == "SUCCEEDED" else 1
+        if code:
+            say(f"{info.message}\n")
+    return int(code) if code >= 0 else 128 - int(code)  # a signal's

@@ -22,6 +22,7 @@ from orchestrator.engine.remote import Remote
 from orchestrator.engine.remote_folder import RemoteFolder
 
 PACKAGES = ("orchestrator", "methods", "search_spaces")
+SOURCE = "Jackpot's source"
 _MANY = 20_000
 
 
@@ -32,7 +33,7 @@ def look_around(out: str, data: str | None, nonce: str) -> dict[str, Any]:
         "alike": {
             **{name: str(importlib.import_module(name.lower()).__version__) for name in ("Ray", "torch")},
             "Python": platform.python_version(),
-            "Jackpot's source": source_digest()[:12],
+            SOURCE: source_digest()[:12],
         },
         "token": os.environ.get("RAY_AUTH_MODE", "").lower() == "token",
         "driver_gpus": _gpus(),
@@ -54,7 +55,7 @@ def see_others(out: str, nonce: str) -> dict[str, Any]:
     """How many machines' marks this one sees, and whether the head's claim of a stage keeps it out."""
     folder = folder_at(out)
     with folder.store.claim(f"check-{nonce}") as mine:
-        return {"marks": _marks(folder, nonce), "locked_out": not mine}
+        return {"marks": _marks(folder, nonce), "locked_out": not mine, "time": time.time()}
 
 
 def source_digest() -> str:

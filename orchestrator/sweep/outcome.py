@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.results import FINAL
+
+JOB = "JACKPOT_JOB"
+"""The environment variable that says which job of a cluster a process belongs to."""
 
 
 @dataclass
@@ -50,5 +54,7 @@ def resumed(folder: SweepFolder, plan: Plan) -> Plan:
 
 def resume_hint(folder: SweepFolder) -> str:
     """How to go on with a sweep that was stopped."""
+    if JOB in os.environ:
+        return "everything finished is kept. To go on: submit it again"
     again = shlex.join(["jackpot", "run", str(folder.path / "spec.yaml"), "--out", folder.address])
     return f"everything finished is kept. To go on: {again}"

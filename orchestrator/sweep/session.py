@@ -118,7 +118,8 @@ def trial_slots(each: Resources, concurrency: int | None) -> int:
         there = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
         raise ClusterError(
             f"no trial fits: each asks for {each.cpu} CPU and {each.gpu:g} GPU, the cluster's nodes have {there}; "
-            "lower `resources` in the spec, or set `concurrency` if nodes come as trials wait"
+            "lower `resources` in the spec, wait for nodes that are still joining (`jackpot cluster check` shows those "
+            "that have), or set `concurrency` if nodes come as trials wait"
         )
     return min(fit, concurrency or fit)
 
