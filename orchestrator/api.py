@@ -82,20 +82,22 @@ def results(sweep: str | os.PathLike) -> pd.DataFrame:
     return read(find_sweep(sweep))
 
 
-def load_ticket(path: str | os.PathLike) -> LoadedTicket:
-    """Read a trial's ticket.safetensors (or a trial's folder that holds one). Raises FileNotFoundError, or
+def load_ticket(path: str | os.PathLike, allow_code: bool = False) -> LoadedTicket:
+    """Read a trial's ticket.safetensors (or a trial's folder that holds one). `allow_code`: its `network()` may be a
+    `module:factory`, which is imported then. Raises FileNotFoundError, or
     TicketError (a ValueError) for a file that is no ticket or is damaged."""
     from orchestrator.engine.ticket import FILE, read_ticket
 
-    return read_ticket(Path(path) / FILE if Path(path).is_dir() else Path(path))
+    return read_ticket(Path(path) / FILE if Path(path).is_dir() else Path(path), allow_code)
 
 
 def export(trial: str | os.PathLike, file: str | os.PathLike, **options: Any) -> Path:
     """Write a trial's trained ticket into `file`, for programs without Jackpot: .safetensors, .onnx or .pt2
     (torch.export). `trial`: its folder, SWEEP/TRIAL, the id of one in ./sweeps, or a ticket's file. `options`:
     `format` ("onnx"), where the file's suffix does not say it; `with_normalisation`, for a program that takes uint8
-    pixels; `force`, to replace the file. Raises FolderError where there is no such trial, TicketError where it has no
-    ticket that can be used, ExportError where the file cannot be written."""
+    pixels; `force`, to replace the file; `allow_code`, where the network is a `module:factory`. Raises FolderError
+    where there is no such trial, TicketError where it has no ticket that can be used, ExportError where the file
+    cannot be written."""
     from orchestrator.engine.export import export_trial
 
     return export_trial(trial, file, **options).path

@@ -33,6 +33,9 @@ def command(
         ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE where it exists.")] = False,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="The ticket's network may be code (`module:factory`): run it.")
+    ] = False,
 ) -> None:
     """Write a trained ticket into a file that programs without Jackpot can load."""
     from orchestrator.engine.export import ExportError, export_trial
@@ -40,7 +43,9 @@ def command(
 
     with said(), warnings.catch_warnings(record=True) as caught:
         try:
-            made = export_trial(trial, file, format=format, with_normalisation=with_normalisation, force=force)
+            made = export_trial(
+                trial, file, format=format, with_normalisation=with_normalisation, force=force, allow_code=allow_code
+            )
         except (ExportError, TicketError) as error:
             wrong(str(error))
     for warning in caught:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.files import replacing
 from orchestrator.engine.results import MEASURED
+from orchestrator.spec.code import is_code
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,6 +50,9 @@ class LoadedTicket:
     structure: dict[str, Any] = field(repr=False)
     """`network`: name and options; `input`: shape (C, H, W) of an image, mean and std of each channel of values in
     0..1; `classes`: their names."""
+    trusted: bool = field(default=True, repr=False)
+    """Whether its network may be a `module:factory`: that is code, which runs when the network is built. A file that is
+    read is not trusted, unless whoever reads it says so."""
 
     def network(self) -> nn.Module:
         """The trained network, ready to run (eval mode, on the CPU). Takes images float32 (N, C, H, W), normalised;
@@ -67,11 +71,18 @@ class LoadedTicket:
         return net.eval()
 
     def dense_network(self) -> nn.Module:
-        """The network as it was before anything was removed from it, untrained. Raises ModelError."""
+        """The network as it was before anything was removed from it, untrained. Raises ModelError, or TicketError where
+        it is code that is not trusted."""
         from orchestrator.engine.nets import build
         from orchestrator.spec.models import Model
 
         shape, classes = self.structure["input"]["shape"], len(self.structure["classes"])
+        name = str(self.structure["network"]["name"])
+        if is_code(name) and not self.trusted:
+            raise TicketError(
+                f"the ticket's network is code, {name!r}, which runs when it is built; if you trust the ticket's "
+                "author, say --allow-code (from Python: allow_code=True)"
+            )
         # the trial's own seed: a network may draw more than its weights
         return build(Model.model_validate(self.structure["network"]), classes, tuple(shape), self.provenance["seed"])
 
@@ -88,8 +99,9 @@ def write_ticket(path: Path, ticket: LoadedTicket) -> None:
         save(tensors, temporary, {"format": FORMAT, **texts, "sha256": _seal(tensors, texts.values())})
 
 
-def read_ticket(path: Path) -> LoadedTicket:
-    """Read a ticket's file. Raises FileNotFoundError, or TicketError for a file that is no ticket or is damaged."""
+def read_ticket(path: Path, allow_code: bool = False) -> LoadedTicket:
+    """Read a ticket's file. `allow_code`: its network may be a `module:factory`, which is imported when it is built.
+    Raises FileNotFoundError, or TicketError for a file that is no ticket or is damaged."""
     from safetensors import SafetensorError, safe_open
 
     if not path.exists():
@@ -112,7 +124,9 @@ def read_ticket(path: Path) -> LoadedTicket:
     for name, value in tensors.items():
         part, _, key = name.partition("/")
         parts[part][key] = value
-    return LoadedTicket(*parts.values(), *map(json.loads, texts))
+    provenance, structure = map(json.loads, texts)
+    masks, start, weights = parts.values()
+    return LoadedTicket(masks, start, weights, provenance, structure, trusted=allow_code)
 
 
 def read_part(path: Path, part: str) -> Tensors:

@@ -14,6 +14,11 @@ def code_named(spec: Spec) -> list[str]:
     samplers and spaces are found by name among what is installed, and name no code."""
     found = [f"data.name: {spec.data.name}"] if isinstance(spec.data, UserData) else []
     for number, model in enumerate(spec.model):
-        if ":" in model.name and not model.name.startswith(TORCHVISION):
+        if is_code(model.name):
             found.append(f"model[{number}].name: {model.name}")
     return found
+
+
+def is_code(network: str) -> bool:
+    """Whether a network's name is a `module:factory`, which is imported."""
+    return ":" in network and not network.startswith(TORCHVISION)

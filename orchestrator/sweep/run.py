@@ -102,7 +102,8 @@ def run_sweep(
         _report(folder, describe, driver, "summary.md")
         follower = None
         if spec.tracking.enabled:
-            follower = Follower(folder.path, spec.name, spec.tracking, say=driver.progress.say)
+            code = [model.name for model in spec.model]
+            follower = Follower(folder.path, spec.name, spec.tracking, say=driver.progress.say, code=code)
         try:
             driver.run(address, hours)
         finally:

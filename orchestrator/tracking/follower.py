@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from orchestrator.engine.quiet import Quiet
@@ -17,14 +17,15 @@ _QUIET_WAIT = 10.0  # loading MLflow and a usual last pass take less
 class Follower:
     """Syncs a sweep every `interval` seconds from now on, less and less often while MLflow does not answer.
 
-    folder, name, tracking: as for `Tracker`, whose ValueError for an impossible address is raised here.
+    folder, name, tracking, code: as for `Tracker`, whose ValueError for an impossible address is raised here.
     say: called with one line, once, from the thread, if MLflow falls behind, and if closing takes long.
     Nothing else is ever raised, and only `close` waits, for as long as it is told."""
 
     def __init__(
-        self, folder: Path, name: str, tracking: Tracking, say: Callable[[str], None], interval: float = 3.0
-    ) -> None:
-        self._tracker = Tracker(folder, name, tracking)
+        self, folder: Path, name: str, tracking: Tracking, say: Callable[[str], None], interval: float = 3.0,
+        code: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        self._tracker = Tracker(folder, name, tracking, code=code)
         self._say, self._interval = say, interval
         self._quiet = Quiet()
         self._closing = threading.Event()

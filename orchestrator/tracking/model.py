@@ -6,11 +6,12 @@ import contextlib
 import re
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from orchestrator.engine.files import file_digest
+from orchestrator.spec.code import is_code
 from orchestrator.tracking.runs import Runs
 
 _TICKET = "jackpot.ticket"
@@ -20,22 +21,29 @@ _OWNER = "jackpot.id"
 _EXAMPLES = 2  # more than one, or the program would be made for one image
 
 
-def register(client: Any, runs: Runs, folder: Path, winner: Mapping[str, Any], several_networks: bool) -> bool:
+def register(
+    client: Any, runs: Runs, folder: Path, winner: Mapping[str, Any], several_networks: bool, code: Collection[str] = ()
+) -> bool:
     """Register a winner's ticket as the newest version of the sweep's model, under an alias that says its sparsity
     ("s95"), unless it is there. Returns whether it was registered. It takes uint8 pixels (N, C, H, W) and gives logits
-    (N, classes). `winner`: a row of winners.json.
+    (N, classes). `winner`: a row of winners.json; `code`: the `module:factory` of networks that may be built.
 
     Raises TicketError where the ticket cannot be read or its network not be built, and whatever MLflow raises."""
+    from orchestrator.engine.ticket import read_ticket
+
     file = folder / "trials" / winner["trial"] / "ticket.safetensors"
     content = file_digest(file)
     name, alias = _model(client, runs), _alias(winner, several_networks)
     there = _version(client, name, alias)
     if there is not None and there.tags.get(_TICKET) == content:
         return False
+    network = str(read_ticket(file).structure["network"]["name"])
+    if is_code(network) and network not in code:
+        return False  # `jackpot run` does it, where the spec names it
     (run,) = runs.search("trial", trial=winner["trial"])[:1] or [None]
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model"
-        classes = save(file, path)
+        classes = save(file, path, allow_code=True)
         logged = _log(client, runs, run, winner, path)
     version = client.create_model_version(
         name, logged.artifact_location, run_id=run.info.run_id if run else None, model_id=logged.model_id,
@@ -45,7 +53,7 @@ def register(client: Any, runs: Runs, folder: Path, winner: Mapping[str, Any], s
     return True
 
 
-def save(ticket_file: Path, path: Path) -> list[str]:
+def save(ticket_file: Path, path: Path, allow_code: bool = False) -> list[str]:
     """Save a ticket's trained network as a model of MLflow's (a torch.export program, with signature and input
     example) in a folder that is not there yet; the names of its classes."""
     import mlflow
@@ -59,7 +67,7 @@ def save(ticket_file: Path, path: Path) -> list[str]:
     from orchestrator.engine.seeds import generator
     from orchestrator.engine.ticket import read_ticket
 
-    ticket = with_zeros_removed(read_ticket(ticket_file))
+    ticket = with_zeros_removed(read_ticket(ticket_file, allow_code))
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a model of another source than the trial's may give other logits
         warn_of_changed_source(ticket)

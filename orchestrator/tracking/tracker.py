@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,12 +59,15 @@ class _Known:
 
 
 class Tracker:
-    """Keeps the runs of one sweep. Needs no server until `sync`.
+    """Keeps the runs of one sweep. Needs no server until `sync`. `code`: the `module:factory` of networks that may be
+    built, for winners to become models.
 
     Raises ValueError if the spec or the environment names an impossible address."""
 
-    def __init__(self, folder: Path, name: str, tracking: Tracking, patience: float = 10.0) -> None:
-        self.folder, self.name = Path(folder), name
+    def __init__(
+        self, folder: Path, name: str, tracking: Tracking, patience: float = 10.0, code: Collection[str] = ()
+    ) -> None:
+        self.folder, self.name, self.code = Path(folder), name, code
         self.uri, self.experiment = uri_of(folder, tracking), tracking.experiment
         self.patience = patience
         self._window: Window | None = None
@@ -221,7 +224,7 @@ class Tracker:
             return  # an earlier sweep's, or none that has a report
         for winner in winners:
             try:
-                register(window.client, window.runs, self.folder, winner, window.several_networks)
+                register(window.client, window.runs, self.folder, winner, window.several_networks, self.code)
             except Exception as error:
                 report.failed[f"the model of {winner['trial']}"] = reason(error)
 

@@ -61,9 +61,9 @@ def test_run_says_what_is_wrong(here, tmp_path):
     assert blocked.exit_code == 2
     assert "cannot be written" in blocked.stderr
     assert "--out" in blocked.stderr
-    address = jackpot("run", "quickstart", "--dry-run", "--out", "s3://bucket/sweep")
+    address = jackpot("run", "quickstart", "--dry-run", "--out", "nosuch://bucket/sweep")
     assert address.exit_code == 2
-    assert address.stderr == "--out s3://bucket/sweep: is an address; a sweep's folder lies on a file system\n"
+    assert address.stderr == "nosuch://bucket/sweep: Protocol not known: nosuch; expected s3://BUCKET/FOLDER\n"
 
 
 def test_validate_reports_everything_at_once(here, tmp_path):

@@ -69,7 +69,12 @@ def test_plain_scripts_give_the_tickets_logits(granularity: str, tmp_path: Path)
     with torch.no_grad():
         wanted = net(normalised(images)).numpy()
     for suffix in ("onnx", "pt2", "safetensors"):
-        export(tmp_path / "trial.safetensors", tmp_path / f"ticket.{suffix}", with_normalisation=suffix == "pt2")
+        export(
+            tmp_path / "trial.safetensors",
+            tmp_path / f"ticket.{suffix}",
+            with_normalisation=suffix == "pt2",
+            allow_code=True,
+        )
     np.save(tmp_path / "images.npy", images)
     torch.save([normalised(images)], tmp_path / "normalised.pt")
     shutil.copy(plain_nets.__file__, tmp_path / "mynets.py")
@@ -189,7 +194,7 @@ def test_bad_requests(by_hand: LoadedTicket, tmp_path: Path, monkeypatch: pytest
 
     def refused(message: str, file: Path, **options: object) -> None:
         with pytest.raises(ExportError, match=message):
-            export(source, file, **options)
+            export(source, file, allow_code=True, **options)
 
     refused(r"t.pth: unknown suffix '.pth'; expected .safetensors, .onnx, .pt2, or name the", tmp_path / "t.pth")
     refused(r"t: has no suffix; expected", tmp_path / "t")
@@ -216,7 +221,9 @@ def test_bad_requests(by_hand: LoadedTicket, tmp_path: Path, monkeypatch: pytest
 def test_force_and_format(by_hand: LoadedTicket, tmp_path: Path) -> None:
     write_ticket(tmp_path / "trial.safetensors", by_hand)
     (tmp_path / "given.bin").write_text("mine")
-    made = export(tmp_path / "trial.safetensors", tmp_path / "given.bin", format="safetensors", force=True)
+    made = export(
+        tmp_path / "trial.safetensors", tmp_path / "given.bin", format="safetensors", force=True, allow_code=True
+    )
     with safe_open(made, "pt") as file:
         assert json.loads(file.metadata()["provenance"])["trial"] == "by_hand"
 

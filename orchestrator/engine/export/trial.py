@@ -43,13 +43,14 @@ def export_trial(
     format: str | None = None,
     with_normalisation: bool = False,
     force: bool = False,
+    allow_code: bool = False,
 ) -> Exported:
     """Write a trial's trained ticket into `file`; see `orchestrator.api.export`."""
     path = Path(file)
     chosen = _format(path, format, with_normalisation)
     source = ticket_file(trial)
     _check_target(path, source, force)
-    return export_ticket(read_ticket(source), path, chosen, with_normalisation)
+    return export_ticket(read_ticket(source, allow_code), path, chosen, with_normalisation)
 
 
 def export_ticket(ticket: LoadedTicket, path: Path, format: str, with_normalisation: bool = False) -> Exported:
