@@ -43,6 +43,7 @@ _TALKATIVE = tuple(f"ray.{name}" for name in (
     "dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging",
 ))  # fmt: skip
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+_BEGINS = "log_begins"
 _UNKNOWN = "does not exist"  # what Ray says of a job that it does not know
 
 
@@ -153,12 +154,16 @@ def send(address: str, name: str, entrypoint: Sequence[str], folder: Path) -> bo
     already; one that has ended is begun anew. Raises ClusterError."""
     with client(address) as jobs:
         known = {job.submission_id: job.status for job in jobs.list_jobs()}
+        before = ""
         if name in known:
             if known[name] not in ENDED:
                 return False
+            with contextlib.suppress(RuntimeError):  # one that never began has none
+                before = jobs.get_job_logs(name)
             jobs.delete_job(name)
         jobs.submit_job(
-            entrypoint=shlex.join(entrypoint), submission_id=name, metadata={"jackpot": name},
+            entrypoint=shlex.join(entrypoint), submission_id=name,
+            metadata={_BEGINS: str(len(before))},  # Ray appends to the log of a deleted job of that name
             runtime_env={"working_dir": str(folder), "env_vars": {JOB: name}},
         )  # fmt: skip
     return True
@@ -167,7 +172,7 @@ def send(address: str, name: str, entrypoint: Sequence[str], folder: Path) -> bo
 def follow(address: str, name: str, say: Callable[[str], None]) -> int:
     """Say what a job says until it ends, however often the connection breaks meanwhile; its exit code, as a shell
     counts them. Raises ClusterError where the cluster does not answer again, or knows the job no more."""
-    told = 0
+    told = -1
 
     async def tail(jobs: Any) -> None:
         nonlocal told
@@ -183,6 +188,8 @@ def follow(address: str, name: str, say: Callable[[str], None]) -> int:
     while True:
         try:
             with client(address) as jobs:
+                if told < 0:
+                    told = int((jobs.get_job_info(name).metadata or {}).get(_BEGINS, 0))
                 if jobs.get_job_status(name) in ENDED:
                     say(jobs.get_job_logs(name)[told:])
                     return _exit_code(jobs.get_job_info(name), say)

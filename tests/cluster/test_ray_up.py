@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import signal
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,7 @@ def test_a_sweep_from_the_laptop(cluster: Cluster, checked: dict[str, Any], tmp_
     assert "tiny: not running" in _well(laptop, "jackpot", "status", OUT)
     said = _well(laptop, *submit)
     assert f"{job}: sent" in said
+    assert said.count("Running entrypoint for job") == 1  # what it said before is not said again
     assert "[4/4]" in said
     assert "epochs: 600 trained, 600 distinct in the plan" in _well(laptop, "jackpot", "status", OUT)
 
@@ -153,18 +155,32 @@ def test_a_sweep_from_the_laptop(cluster: Cluster, checked: dict[str, Any], tmp_
 
 
 def test_what_listens_is_what_the_readme_says(cluster: Cluster) -> None:
-    ports: dict[str, set[str]] = {}
-    for host in [*cluster.machines, cluster.laptop.host]:
-        listening = [line.split()[3].rsplit(":", 1) for line in host.run("ss", "-tlnH").splitlines()]
-        ports[host.name] = {port for address, port in listening if address not in ("127.0.0.1", "[::1]")}
-        assert not ports[host.name] & {"8265", "5000"}, listening
-    assert ports["laptop"] == set()
-    assert ports["head"] >= {"22", "6379", "10001"}
-    asked = [f"{host.address}:{port}" for host in cluster.machines for port in ports[host.name] - {"22"}]
-    said = _well(cluster.laptop, "python", "-c", PROBE, *asked).splitlines()
-    answers = [line.split(":")[0] for line in said if line.endswith("200 b'# HELP '")]  # metrics alone
-    assert sorted(answers) == sorted([cluster.head.address] * 3 + [host.address for host in cluster.workers]), said
-    assert all(line.split(" ", 1)[1] in ("200 b'# HELP '", "401 b'Unautho'", "no HTTP") for line in said), said
+    heads = cluster.head.address
+    metrics = sorted([heads, heads, heads, *(host.address for host in cluster.workers)])
+    # a machine's own agent begins some time after its Ray
+    until(lambda: _answering(cluster)["200 b'# HELP '"] == metrics, f"metrics: {_answering(cluster)}")
+    answering = _answering(cluster)
+    assert set(answering) == {"200 b'# HELP '", "401 b'Unautho'", "no HTTP"}, answering
+    assert {"22", "6379", "10001"} <= _ports(cluster.head)
+    for host in cluster.machines:
+        assert not _ports(host) & {"8265", "5000"}  # the dashboard is on loopback, and no MLflow is started
+    assert _ports(cluster.laptop.host) == set()
+
+
+def _ports(host: Host) -> set[str]:
+    """Where others can reach a host."""
+    listening = [line.split()[3].rsplit(":", 1) for line in host.run("ss", "-tlnH").splitlines()]
+    return {port for address, port in listening if address not in ("127.0.0.1", "[::1]", "[::ffff:127.0.0.1]")}
+
+
+def _answering(cluster: Cluster) -> dict[str, list[str]]:
+    """How the ports of the machines' Ray answer who shows no token -> addresses that answer so."""
+    asked = [f"{host.address}:{port}" for host in cluster.machines for port in _ports(host) - {"22"}]
+    found = defaultdict(list)
+    for line in sorted(_well(cluster.laptop, "python", "-c", PROBE, *asked).splitlines()):
+        where, answer = line.split(" ", 1)
+        found[answer].append(where.split(":")[0])
+    return found
 
 
 def test_ray_down_leaves_nothing_running(cluster: Cluster) -> None:

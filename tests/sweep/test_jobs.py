@@ -22,11 +22,12 @@ class Cluster:
     """A cluster's jobs. The log of `job` comes in small parts; each of the `cuts` is a connection that breaks after so
     many characters, or is refused where it is None."""
 
-    def __init__(self, cuts=(), status="SUCCEEDED", code=0, known=()):
+    def __init__(self, cuts=(), status="SUCCEEDED", code=0, known=(), before=""):
         self.cuts, self.ends, self.code = list(cuts), status, code
         self.status = "RUNNING"
         self.known = dict(known)
         self.sent, self.deleted, self.asked = [], [], 0
+        self.log, self.metadata = before + LOG, {"log_begins": str(len(before))}
 
     def list_jobs(self):
         return [SimpleNamespace(submission_id=name, status=status) for name, status in self.known.items()]
@@ -46,7 +47,7 @@ class Cluster:
 
     async def tail_job_logs(self, name):
         cut = self.cuts.pop(0) if self.cuts else None
-        log, step = (LOG[:cut], 4 + len(self.cuts)) if cut is not None else (LOG[:-9], 7)
+        log, step = (self.log[:cut], 4 + len(self.cuts)) if cut is not None else (self.log[:-9], 7)
         for start in range(0, len(log), step):
             yield log[start : start + step]
         if cut is not None:
@@ -54,10 +55,12 @@ class Cluster:
         self.status = self.ends
 
     def get_job_logs(self, name):
-        return LOG
+        return self.log
 
     def get_job_info(self, name):
-        return SimpleNamespace(status=self.status, driver_exit_code=self.code, message="why it ended")
+        return SimpleNamespace(
+            status=self.status, driver_exit_code=self.code, message="why it ended", metadata=self.metadata
+        )
 
 
 @pytest.fixture
@@ -237,7 +240,19 @@ def test_a_job_that_runs_is_left_alone(plays, tmp_path, status):
 def test_a_job_that_has_ended_is_begun_anew(plays, tmp_path, status):
     cluster = plays(Cluster(known={"mine": status}))
     assert send(ADDRESS, "mine", ["jackpot"], tmp_path)
-    assert (len(cluster.sent), cluster.deleted) == (1, ["mine"])
+    assert cluster.deleted == ["mine"]
+    (job,) = cluster.sent
+    assert job["metadata"] == {"log_begins": str(len(LOG))}  # where the log goes on
+
+
+def test_a_job_that_ended_without_a_log_is_begun_anew(plays, tmp_path):
+    class Without(Cluster):
+        def get_job_logs(self, name):
+            raise RuntimeError("Request failed with status code 500: no log")
+
+    cluster = plays(Without(known={"mine": "FAILED"}))
+    assert send(ADDRESS, "mine", ["jackpot"], tmp_path)
+    assert cluster.sent[0]["metadata"] == {"log_begins": "0"}
 
 
 def test_what_ray_says_is_passed_on_in_a_line(plays, tmp_path):
@@ -264,6 +279,14 @@ def test_a_connection_that_breaks_is_taken_up_again_and_nothing_is_said_twice(pl
     assert cluster.cuts == []
 
 
+@pytest.mark.parametrize("cuts", [[], [3, 20]])
+def test_what_the_job_said_when_it_ran_before_is_not_said_again(plays, cuts):
+    said = []
+    plays(Cluster(cuts, before="stopped: jackpot stop\n"))
+    assert follow(ADDRESS, "mine", said.append) == 0
+    assert "".join(text for text in said if not text.startswith("the connection broke")) == LOG
+
+
 @pytest.mark.parametrize(
     ("status", "code", "expected", "message"),
     [("SUCCEEDED", 0, 0, False), ("FAILED", 1, 1, False), ("FAILED", 127, 127, False), ("FAILED", -9, 137, False),
@@ -288,7 +311,7 @@ def test_a_cluster_that_never_answers_again_is_given_up(plays):
 
 def test_a_job_that_a_new_head_does_not_know_is_said_at_once(plays):
     class Anew(Cluster):
-        def get_job_status(self, name):
+        def get_job_info(self, name):
             raise RuntimeError(f"Request failed with status code 404: Job {name} does not exist")
 
     plays(Anew())
