@@ -26,12 +26,17 @@ NAMESPACES = ("--mount", "--uts", "--net", "--pid")
 INIT = """
 hostname "$1"
 mount -t tmpfs shm /dev/shm
-mount --bind "$3" /mnt && mount --bind "$2" /tmp && mkdir -p "$3" && mount --bind /mnt "$3" && umount /mnt
+mount --bind /tmp /mnt && mount --bind "$2" /tmp
+for folder in "${@:4}"; do
+  case "$folder" in /tmp/*) mkdir -p "$folder" && mount --bind "/mnt/${folder#/tmp/}" "$folder";; esac
+done
+umount -l /mnt
 until ip link show eth0 >/dev/null 2>&1; do sleep 0.02; done
-ip link set lo up && ip address add "$4/24" dev eth0 && ip link set eth0 up && touch /tmp/up
+ip link set lo up && ip address add "$3/24" dev eth0 && ip link set eth0 up && touch /tmp/up
 while :; do sleep 3600 & wait; done
 """
 START_SECONDS = 30.0
+REPOSITORY = Path(__file__).resolve().parents[1]
 STARTED = "Ray runtime started"
 """What Ray says when a host has joined."""
 
@@ -59,7 +64,9 @@ class Host:
         shutil.rmtree(tmp, ignore_errors=True)  # a host that starts anew has nothing left there
         (tmp / "home").mkdir(parents=True)
         tmp.chmod(0o1777)
-        init = ["bash", "-c", INIT, "init", self.name, str(tmp), str(self._shared), self.address]
+        # what a host sees of this machine's /tmp
+        seen = [str(self._shared), str(REPOSITORY), sys.prefix]
+        init = ["bash", "-c", INIT, "init", self.name, str(tmp), self.address, *seen]
         apart = ["unshare", "--kill-child", "--fork", "--mount-proc", *NAMESPACES, "--propagation", "private", *init]
         with open(self.folder / "init.txt", "a") as said:
             inside = ["nsenter", "-t", str(self._switch), "-n", *apart]
