@@ -4,7 +4,7 @@ results and MLflow's runs are those of a sweep that nothing happened to.
     python benchmarks/faults.py [FAULT ...] [--times N] [--chaos MINUTES] [--seed S] [--json FILE]
 
 Four hosts made of namespaces on this machine (a head and three workers), in one Ray; needs root, util-linux and
-iproute2, and faketime for the wrong clock. --chaos draws the faults instead, one after the other.
+iproute2. --chaos draws the faults instead, one after the other.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ def one_by_one(
             began = time.monotonic()
             shake(sweep, [name])
             rows.append((name, found(sweep, calm, time.monotonic() - began)))
+            print(rows[-1][1], file=sys.stderr, flush=True)
     return rows
 
 
