@@ -202,8 +202,9 @@ def follow(address: str, name: str, say: Callable[[str], None]) -> int:
                 ) from error
             failures += 1
             if failures > RECONNECTS:
+                why = str(error).removeprefix(f"--address {address}: ")
                 raise ClusterError(
-                    f"--address {address}: the cluster answers no more ({error}); {name} may go on there: submit again "
+                    f"--address {address}: the cluster answers no more ({why}); {name} may go on there: submit again "
                     "to follow it"
                 ) from error
             if failures == 1:

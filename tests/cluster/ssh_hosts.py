@@ -28,7 +28,10 @@ mount -t tmpfs mnt /mnt && mkdir /mnt/jackpot && mount --bind "$1" /mnt/jackpot
 mkdir -m 700 /tmp/home/.ssh
 ssh-keygen -q -t ed25519 -N "" -f /tmp/host_key
 """
-OPTIONS = ("HostKey=/tmp/host_key", "PasswordAuthentication=no", "UsePAM=no", "PidFile=none")
+OPTIONS = (
+    "HostKey=/tmp/host_key", "PasswordAuthentication=no", "UsePAM=no", "PidFile=none",
+    "SetEnv=RAY_gcs_rpc_server_reconnect_timeout_s=20",  # how long Ray waits for a head that is gone; else 60
+)  # fmt: skip
 
 
 def furnish(host: Host, shared: Path) -> None:

@@ -27,7 +27,7 @@ SPEC = {
     "data": "digits",
     "model": {"name": "convnet", "width": 0.25},
     "recipe": {"epochs": 150, "batch": 256, "lr": 0.05},
-    "methods": ["dense", "random"],
+    "methods": ["random"],
     "sparsities": [0.9],
     "seeds": [0, 1],
     "latency": {"enabled": False},
@@ -90,12 +90,18 @@ def _up(cluster: Cluster) -> None:
     laptop.begins("ray", "dashboard", "/tmp/local.yaml", said=laptop.host.folder / "dashboard.txt")
     until(lambda: "127.0.0.1:8265" in laptop.host.run("ss", "-tlnH"), "the dashboard on the laptop")
     for host in cluster.workers:
-        until(lambda host=host: host.processes("raylet/raylet") != {}, f"Ray on {host.name}")
+        until(lambda host=host: "runtime started" in _log(host), f"Ray on {host.name}")
 
 
-def _well(laptop: Laptop, *command: str | Path) -> str:
+def _log(host: Host) -> str:
+    """What a worker's Ray has said."""
+    path = host.tmp / "home" / ".ray" / f"{host.name}.log"
+    return path.read_text() if path.exists() else ""
+
+
+def _well(laptop: Laptop, *command: str | Path, timeout: float = 180) -> str:
     """What a command says that must succeed."""
-    code, said = laptop.types(*command)
+    code, said = laptop.types(*command, timeout=timeout)
     assert code == 0, said
     return said
 
@@ -141,11 +147,11 @@ def test_a_sweep_from_the_laptop(cluster: Cluster, checked: dict[str, Any], tmp_
 
     assert _well(laptop, "jackpot", "stop", OUT) == f"{OUT}: stopped\n"
     assert "tiny: not running" in _well(laptop, "jackpot", "status", OUT)
-    said = _well(laptop, *submit)
+    said = _well(laptop, *submit, timeout=600)
     assert f"{job}: sent" in said
     assert said.count("Running entrypoint for job") == 1  # what it said before is not said again
-    assert "[4/4]" in said
-    assert "epochs: 600 trained, 600 distinct in the plan" in _well(laptop, "jackpot", "status", OUT)
+    assert "[2/2]" in said
+    assert "epochs: 300 trained, 300 distinct in the plan" in _well(laptop, "jackpot", "status", OUT)
 
     _well(laptop, "jackpot", "report", OUT)
     results = pd.read_csv(cluster.shared / "sweeps/tiny/results.csv")
@@ -186,6 +192,11 @@ def _answering(cluster: Cluster) -> dict[str, list[str]]:
 def test_ray_down_leaves_nothing_running(cluster: Cluster) -> None:
     # the last test, for the cluster is gone then
     _well(cluster.laptop, "ray", "down", "--yes", "/tmp/local.yaml")
-    assert [line for line in cluster.head.processes().values() if "ray" in line and "sshd" not in line] == []
-    for host in cluster.workers:
-        until(lambda host=host: host.processes("ray") == {}, f"{host.name} to miss its head", seconds=120)
+    assert _rays(cluster.head) == []
+    for host in cluster.workers:  # which have to miss their head first
+        until(lambda host=host: _rays(host) == [], f"Ray on {host.name} to end", seconds=180)
+
+
+def _rays(host: Host) -> list[str]:
+    """What of Ray runs on a host."""
+    return [line for line in host.processes("ray").values() if "sshd" not in line]
