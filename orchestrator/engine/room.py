@@ -87,4 +87,4 @@ def _remove(entry: Path) -> bool:
 
 
 def _lock(entry: Path) -> Path:
-    return entry.with_name(f".{entry.name}.used")
+    return entry.with_name(f".{entry.name}.used.lock")

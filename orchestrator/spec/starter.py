@@ -99,6 +99,7 @@ latency:                          # measured once for each network structure, wh
   enabled: true
   batches: [1, 64]                # images of one forward pass
   seconds: 1                      # of measuring, for each structure and batch size
+  # device: A100                  # where machines differ: the accelerator type to measure on; else the most common
 
 sanity:
   margin: 0.5                     # points of accuracy that do not matter: a ticket that differs by less fails a check

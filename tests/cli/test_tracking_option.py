@@ -14,7 +14,7 @@ from orchestrator.cli import run as verb
 def ran(monkeypatch):
     """The specs that `jackpot run` went on to run."""
     specs = []
-    monkeypatch.setattr(verb, "_run", lambda spec, *rest: specs.append(spec))
+    monkeypatch.setattr(verb, "_run", lambda spec, *rest, **options: specs.append(spec))
     return specs
 
 
