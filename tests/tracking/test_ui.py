@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -141,8 +142,9 @@ def _children(pid: int) -> list[int]:
     parents = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
-            fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
-            parents[int(entry)] = int(fields[1])
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
+                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+                parents[int(entry)] = int(fields[1])
     found = [pid]
     for parent in found:
         found += [child for child, its in parents.items() if its == parent]
