@@ -64,6 +64,8 @@ class LoadedTicket:
         try:
             net = fitted(self.dense_network(), self.weights, tuple(self.structure["input"]["shape"]))
             load_values(net, self.weights)
+        except TicketError:
+            raise
         except ModelError as error:
             raise TicketError("; ".join(message for _, message in error.problems)) from error
         except (RuntimeError, ValueError) as error:
