@@ -122,9 +122,10 @@ def run_sweep(
             finally:
                 if follower:
                     outcome.tracking = follower.close(driver.patience(), run_status(folder))
-        folder.push()
-        if spec.keep == "tickets" and outcome.exit_code == 0:
-            collect(folder)
+        if folder.still_driving():  # not over what another driver has written since it took over
+            folder.push()
+            if spec.keep == "tickets" and outcome.exit_code == 0:
+                collect(folder)
     return outcome
 
 

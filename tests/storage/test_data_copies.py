@@ -32,12 +32,17 @@ def send(folder: Path, url: str) -> None:
         Remote(url).put(path.relative_to(folder).as_posix(), path)
 
 
-def test_they_are_copied_once_and_read_as_from_a_folder(
-    bucket: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def url(bucket: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where they lie in the store; this machine has no copy yet."""
     monkeypatch.setenv("JACKPOT_CACHE", str(tmp_path / "cache"))
-    url = f"{bucket}/images"
-    send(images, url)
+    send(images, f"{bucket}/images")
+    return f"{bucket}/images"
+
+
+def test_they_are_copied_once_and_read_as_from_a_folder(
+    url: str, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there, here = (load_data(ImageFolder(name="image_folder", root=root)) for root in (url, str(images)))
     assert there.fingerprint == here.fingerprint
     assert there.classes == ("a", "b")
@@ -49,12 +54,7 @@ def test_they_are_copied_once_and_read_as_from_a_folder(
     assert len(list(first.rglob("*.png"))) == 12
 
 
-def test_others_under_the_same_names_are_copied_anew(
-    bucket: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("JACKPOT_CACHE", str(tmp_path / "cache"))
-    url = f"{bucket}/images"
-    send(images, url)
+def test_others_under_the_same_names_are_copied_anew(url: str, images: Path) -> None:
     first = local_copy(url)
     (images / "train" / "a" / "0.png").write_bytes((images / "train" / "b" / "1.png").read_bytes())
     send(images, url)
