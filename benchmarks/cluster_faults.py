@@ -6,6 +6,8 @@ runs the command.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import signal
 import time
@@ -13,14 +15,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
-from cluster_sweeps import AHEAD, WORKER, ClusterSweep, wait_for
-from disturbed_sweeps import differences
+from cluster_sweeps import AHEAD, MLFLOW, WORKER, ClusterSweep, wait_for
 from hosts import Host
 
 from orchestrator.engine.results import repeatable
+from orchestrator.engine.stragglers import stragglers
 
 NOTICE_SECONDS = 2.0
 """Between a spot host's notice and its end; clouds give 30 to 120."""
+PULSE_SECONDS = 0.05
+"""How long the processes of a host that is slow by ten run in one go; ten times as long pass till the next."""
 
 
 def _at_work(sweep: ClusterSweep) -> Host:
@@ -44,6 +48,23 @@ def worker_hangs(sweep: ClusterSweep) -> str:
     return host.name
 
 
+def trial_poisoned(sweep: ClusterSweep) -> str:
+    """Whatever process trains for one trial is killed, until the trial is given up. The others go on to their ends;
+    then the command is run again, without the poison. Raises RuntimeError where another trial failed of itself."""
+    trial = sweep.draw.choice(sorted(wait_for(sweep.training, "a trial in training")))
+    while (result := sweep.folder.result(trial)) is None:
+        if host := sweep.training().get(trial):
+            host.signal(signal.SIGKILL, WORKER)
+        time.sleep(0.2)
+    wait_for(lambda: sweep.over, "the other trials' ends")
+    ended = {path.name: sweep.folder.result(path.name) for path in sweep.path.glob("trials/*")}
+    others = {name: each["status"] for name, each in ended.items() if name != trial and each["blocked_by"] != trial}
+    if result["status"] != "failed" or {*others.values()} != {"done"}:
+        raise RuntimeError(f"poisoned: {trial}, which is {result['status']}; the others: {others}")
+    sweep.go()
+    return trial
+
+
 def raylet_killed(sweep: ClusterSweep) -> str:
     """kill -9 of a host's raylet; what it has started ends itself."""
     host = _at_work(sweep)
@@ -56,6 +77,29 @@ def host_gone(sweep: ClusterSweep) -> str:
     host = _at_work(sweep)
     host.kill()
     return host.name
+
+
+def host_slow(sweep: ClusterSweep) -> str:
+    """The processes that run trials on a host get a tenth of the time, until `jackpot status` names the host."""
+    compared = wait_for(lambda: _paced(sweep), "two hosts that train")
+    host = compared[sweep.draw.choice(sorted(compared))]
+
+    def named() -> bool:
+        stopped = host.signal(signal.SIGSTOP, WORKER)
+        time.sleep(9 * PULSE_SECONDS)
+        for process in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
+        return host.name in {slow["host"] for slow in stragglers(sweep.events())}
+
+    wait_for(named, f"{host.name} to be named as slow")
+    return host.name
+
+
+def _paced(sweep: ClusterSweep) -> dict[str, Host]:
+    """The hosts that train, by their names, if they are two or more."""
+    found = {host.name: host for host in sweep.training().values()}
+    return found if len(found) > 1 else {}
 
 
 def spot_notice(sweep: ClusterSweep) -> str:
@@ -149,12 +193,29 @@ def storage_read_only(sweep: ClusterSweep) -> str:
     return "all"
 
 
+def storage_full(sweep: ClusterSweep) -> str:
+    """The shared folder has no space for a while."""
+    _at_work(sweep)
+    sweep.rack.fill(sweep.seconds)
+    return "all"
+
+
+def tracking_gone(sweep: ClusterSweep) -> str:
+    """kill -9 of the MLflow server, which stays away for a while."""
+    _at_work(sweep)
+    sweep.rack.tracker.signal(signal.SIGKILL, MLFLOW)
+    time.sleep(sweep.seconds)
+    return sweep.rack.tracker.name
+
+
 Fault = Callable[[ClusterSweep], str]
 FAULTS: dict[str, Fault] = {
     "worker killed": worker_killed,
     "worker hangs": worker_hangs,
+    "trial poisoned": trial_poisoned,
     "raylet killed": raylet_killed,
     "host gone": host_gone,
+    "host slow": host_slow,
     "spot notice": spot_notice,
     "cut off": cut_off,
     "cut off while waited for": cut_off_while_waited_for,
@@ -162,6 +223,8 @@ FAULTS: dict[str, Fault] = {
     "stage damaged": stage_damaged,
     "stage cut short": stage_cut_short,
     "storage read-only": storage_read_only,
+    "storage full": storage_full,
+    "tracking gone": tracking_gone,
     "driver killed": driver_killed,
     "head restarted": head_restarted,
 }
@@ -248,6 +311,6 @@ def found(sweep: ClusterSweep, calm: ClusterSweep, seconds: float) -> Found:
         faithful="clock wrong" in dict(sweep.suffered)
         or all(back >= kept for stage, _, back, kept in sweep.rewinds() if stage not in damaged),
         results_equal=mine.equals(theirs),
-        mlflow_equal=differences(sweep.path, f"sqlite:///{sweep.path}/mlflow.db", "jackpot") == [],
+        mlflow_equal=sweep.differences() == [],
         seconds=seconds,
     )

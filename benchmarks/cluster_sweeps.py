@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hosts import Host, RayRack
+from hosts import Host, listens, until
 from kills import JACKPOT, Sweep, write_plugin
+from racks import RayRack
 
 import orchestrator
 
@@ -25,6 +28,7 @@ sparsities: [0.9, 0.95]
 seeds: [0]
 latency: {enabled: false}
 failures: {stall_minutes: 1}
+tracking: {uri: TRACKING, experiment: EXPERIMENT}
 """
 """7 trials, of which all but two wait for one dense training."""
 WORKER = "ray::ResourceTrainable"
@@ -44,6 +48,8 @@ if ahead := float(os.environ.get({AHEAD!r}, 0)):
 """
 LONGEST = 300.0
 """Seconds that anything may take."""
+MLFLOW, PORT = "mlflow server", 5000
+"""What the command line of an MLflow server holds, and where it listens."""
 
 
 class ClusterSweep(Sweep):
@@ -53,10 +59,12 @@ class ClusterSweep(Sweep):
     longest = LONGEST
 
     def __init__(
-        self, rack: RayRack, name: str, epochs: int = EPOCHS, spec: str = SPEC, seconds: float = 60, seed: int = 7
+        self, rack: SweepRack, name: str, epochs: int = EPOCHS, spec: str = SPEC, seconds: float = 60, seed: int = 7
     ) -> None:
+        spec = spec.replace("TRACKING", rack.tracking).replace("EXPERIMENT", name)
         super().__init__(rack.shared / name / "sweep", epochs, spec)
         self.rack, self.seconds, self.draw = rack, seconds, random.Random(seed)
+        self._said = rack.folder / f"{name}.txt"  # on another disk, which takes it always
         self.suffered: list[tuple[str, str]] = []
         """What was done to it, and where."""
 
@@ -73,7 +81,7 @@ class ClusterSweep(Sweep):
         """The command, on the head."""
         return self.head.start(
             JACKPOT, "run", self.path.parent / "shaken.yaml", "--out", self.path, "--address",
-            f"{self.head.address}:6379", said=self.path.parent / "said.txt",
+            f"{self.head.address}:6379", said=self._said,
         )  # fmt: skip
 
     @property
@@ -84,7 +92,14 @@ class ClusterSweep(Sweep):
     @property
     def said(self) -> str:
         """What the command has said."""
-        return (self.path.parent / "said.txt").read_text(errors="replace")
+        return self._said.read_text(errors="replace")
+
+    def differences(self) -> list[str]:
+        """How the runs in MLflow differ from the results on disk."""
+        ask = "import json, sys; from pathlib import Path; from disturbed_sweeps import differences as found; "
+        ask += "print(json.dumps(found(Path(sys.argv[1]), *sys.argv[2:])))"
+        said = self.head.run(sys.executable, "-c", ask, self.path, self.rack.tracking, self.path.parent.name)
+        return json.loads(said.splitlines()[-1])
 
     def last_events(self) -> dict[str, list[dict[str, Any]]]:
         """Running trial -> its events since it was begun, for those whose host has a worker."""
@@ -124,13 +139,44 @@ def wait_for(true: Callable[[], Any], what: str, seconds: float = LONGEST) -> An
     return found
 
 
-def rack_of(folder: Path, *names: str, cpus: int = 1) -> RayRack:
-    """A rack whose processes have this Jackpot, and the plugin of `Sweep` that has trainings checkpointed every second;
-    Ray there takes a host for dead within ten seconds, not its usual minute."""
-    shared = folder / "shared"
-    write_plugin(shared / "plugin")
-    (shared / "plugin" / "sitecustomize.py").write_text(CLOCK)
-    ours = [str(shared / "plugin"), str(Path(orchestrator.__file__).parents[1])]
-    soon = {"period_ms": "1000", "timeout_ms": "2000", "failure_threshold": "3", "initial_delay_ms": "1000"}
-    health = {f"RAY_health_check_{name}": value for name, value in soon.items()}
-    return RayRack(folder, shared, names, cpus, PYTHONPATH=os.pathsep.join(ours), **health)
+class SweepRack(RayRack):
+    """A Ray for sweeps, and a host beside it with an MLflow server. Every process has this Jackpot, and the plugin of
+    `Sweep` that has trainings checkpointed every second; Ray there takes a host for dead within ten seconds, not its
+    usual minute."""
+
+    def __init__(self, folder: Path, *names: str) -> None:
+        shared = folder / "shared"
+        self._plugin = shared / "plugin"
+        ours = [str(self._plugin), str(Path(orchestrator.__file__).parents[1]), str(Path(__file__).parent)]
+        soon = {"period_ms": "1000", "timeout_ms": "2000", "failure_threshold": "3", "initial_delay_ms": "1000"}
+        health = {f"RAY_health_check_{name}": value for name, value in soon.items()}
+        super().__init__(folder, shared, names, PYTHONPATH=os.pathsep.join(ours), **health)
+
+    def furnish(self) -> None:
+        """Put on the disk what every host needs of it."""
+        super().furnish()
+        write_plugin(self._plugin)
+        (self._plugin / "sitecustomize.py").write_text(CLOCK)
+
+    def heal(self) -> None:
+        """What a launcher does, and whoever looks after the MLflow server."""
+        super().heal()
+        tracker = self.tracker
+        if not tracker.processes(MLFLOW):
+            tracker.start(
+                sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", tracker.address, "--port",
+                str(PORT), "--backend-store-uri", "sqlite:////tmp/mlflow.db", "--artifacts-destination",
+                "/tmp/artifacts", said=tracker.folder / "mlflow.txt", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+                MLFLOW_DISABLE_TELEMETRY="true",
+            )  # fmt: skip
+            until(lambda: listens(tracker, PORT), f"MLflow, see {tracker.folder}/mlflow.txt", LONGEST)
+
+    @property
+    def tracker(self) -> Host:
+        """The host with the MLflow server; no host of Ray."""
+        return self.hosts.get("tracker") or self.add(["tracker"])[0]
+
+    @property
+    def tracking(self) -> str:
+        """The address of the MLflow server, in a host."""
+        return f"http://{self.tracker.address}:{PORT}"

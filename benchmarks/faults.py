@@ -3,8 +3,8 @@ results and MLflow's runs are those of a sweep that nothing happened to.
 
     python benchmarks/faults.py [FAULT ...] [--times N] [--chaos MINUTES] [--seed S] [--json FILE]
 
-Four hosts made of namespaces on this machine (a head and three workers), in one Ray; needs root, util-linux and
-iproute2. --chaos draws the faults instead, one after the other.
+Four hosts made of namespaces on this machine (a head and three workers) in one Ray, and a fifth with an MLflow server;
+needs root, util-linux and iproute2. --chaos draws the faults instead, one after the other.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cluster_faults import FAULTS, Found, chaos, finish, found, shake
-from cluster_sweeps import ClusterSweep, rack_of
-from hosts import RayRack
+from cluster_sweeps import ClusterSweep, SweepRack
 from rich.console import Console
 from rich.table import Table
 
@@ -38,7 +37,10 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := {*given.fault} - {*FAULTS}:
         parser.error(f"no such fault: {', '.join(sorted(unknown))}; known: {', '.join(FAULTS)}")
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder, rack_of(Path(folder), "red", "green", "blue") as rack:
+    with (
+        tempfile.TemporaryDirectory(prefix="faults-") as folder,
+        SweepRack(Path(folder), "red", "green", "blue") as rack,
+    ):
         calm = ClusterSweep(rack, "calm")
         calm.go()
         finish(calm)
@@ -52,7 +54,7 @@ def main() -> None:
 
 
 def one_by_one(
-    rack: RayRack, calm: ClusterSweep, faults: list[str], times: int, seconds: float, seed: int
+    rack: SweepRack, calm: ClusterSweep, faults: list[str], times: int, seconds: float, seed: int
 ) -> list[tuple[str, Found]]:
     """Each fault alone, in sweeps of its own."""
     rows = []
@@ -68,7 +70,7 @@ def one_by_one(
     return rows
 
 
-def in_chaos(rack: RayRack, calm: ClusterSweep, minutes: float, seconds: float, seed: int) -> list[tuple[str, Found]]:
+def in_chaos(rack: SweepRack, calm: ClusterSweep, minutes: float, seconds: float, seed: int) -> list[tuple[str, Found]]:
     """Drawn faults, in as many sweeps as come to their ends meanwhile."""
 
     def sweeps() -> Iterator[ClusterSweep]:

@@ -1,22 +1,19 @@
-"""Real hosts on one machine: each with its own processes, network, mounts, name and /tmp, on one switch, beside one
-folder that all of them see.
+"""A real host on this machine, with its own processes, network, mounts, name and /tmp, on the switch of a rack.
 
-A host is a set of Linux namespaces, so what kills processes in it kills only its own, and its link can be cut. The
-switch is a namespace too: two racks on one machine may use the same names and addresses. All of it ends with the
-process that made it, however that dies; needs root, util-linux and iproute2.
+A host is a set of Linux namespaces, so what kills processes in it kills only its own, and its link can be cut. It ends
+with the process that made it, however that dies; needs root, util-linux and iproute2.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 TOOLS = ("ip", "nsenter", "setpriv", "unshare")
@@ -26,7 +23,7 @@ NAMESPACES = ("--mount", "--uts", "--net", "--pid")
 INIT = """
 hostname "$1"
 mount -t tmpfs shm /dev/shm
-mount --bind /tmp /mnt && mount --bind "$2" /tmp
+mount --rbind /tmp /mnt && mount --bind "$2" /tmp
 for folder in "${@:4}"; do
   case "$folder" in /tmp/*) mkdir -p "$folder" && mount --bind "/mnt/${folder#/tmp/}" "$folder";; esac
 done
@@ -37,8 +34,6 @@ while :; do sleep 3600 & wait; done
 """
 START_SECONDS = 30.0
 REPOSITORY = Path(__file__).resolve().parents[1]
-STARTED = "Ray runtime started"
-"""What Ray says when a host has joined."""
 
 
 def can_host() -> bool:
@@ -71,7 +66,7 @@ class Host:
         with open(self.folder / "init.txt", "a") as said:
             inside = ["nsenter", "-t", str(self._switch), "-n", *apart]
             self._unshare = subprocess.Popen([*ENDS_WITH_US, *inside], stdout=said, stderr=said)
-        _until(lambda: self._init_process() is not None, f"{self.name} to have a first process")
+        until(lambda: self._init_process() is not None, f"{self.name} to have a first process")
         init_process = self._init_process()
         assert init_process is not None
         self.init = init_process
@@ -80,7 +75,7 @@ class Host:
         link += [f"link set dev {self.name} master switch", f"link set dev {self.name} up"]
         for command in link:
             _ip(self._switch, command)
-        _until((tmp / "up").exists, f"{self.name} to be up, see {self.folder}/init.txt")
+        until((tmp / "up").exists, f"{self.name} to be up, see {self.folder}/init.txt")
 
     def _init_process(self) -> int | None:
         path = Path(f"/proc/{self._unshare.pid}/task/{self._unshare.pid}/children")
@@ -153,7 +148,7 @@ class Host:
             os.kill(self.init, signal.SIGKILL)
         self._unshare.wait()
         # the kernel takes a moment to drop the namespace, and the link with it
-        _until(lambda: not _has_link(self._switch, self.name), f"{self.name} to be gone")
+        until(lambda: not has_link(self._switch, self.name), f"{self.name} to be gone")
 
     def boot(self) -> None:
         """Switch it on again, with an empty /tmp."""
@@ -196,84 +191,8 @@ class Host:
         (self.folder / "ray.txt").unlink(missing_ok=True)
         started = self.start(*command, said=self.folder / "ray.txt")
         if head is None:
-            _until(lambda: _listens(self, 6379), f"Ray in {self.name}, see {self.folder}/ray.txt")
+            until(lambda: listens(self, 6379), f"Ray in {self.name}, see {self.folder}/ray.txt")
         return started
-
-
-class Rack:
-    """Hosts on one switch, all of which see the folder `shared` under its own path. Leaving the context switches all
-    of them off. Each host keeps its /tmp and what it says in a folder of its own in `folder`."""
-
-    def __init__(self, folder: Path, shared: Path) -> None:
-        self.folder, self.shared = folder, shared
-        self.hosts: dict[str, Host] = {}
-
-    def __enter__(self) -> Rack:
-        self.shared.mkdir(parents=True, exist_ok=True)
-        script = "ip link set lo up; ip link add switch type bridge; ip link set switch up; exec sleep infinity"
-        self._switch = subprocess.Popen([*ENDS_WITH_US, "unshare", "--net", "sh", "-c", script])
-        _until(lambda: _has_link(self._switch.pid, "switch"), "the switch")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for host in self.hosts.values():
-            if host.alive:
-                host.kill()
-        self._switch.kill()
-        self._switch.wait()
-
-    def add(self, names: Sequence[str], **variables: str) -> list[Host]:
-        """Switch on hosts of these names, with variables for the environment of all that runs in them."""
-        added = []
-        for name in names:
-            folder = self.folder / name
-            folder.mkdir(parents=True)
-            address = f"10.0.0.{len(self.hosts) + 1}"
-            self.hosts[name] = host = Host(name, address, folder, self.shared, self._switch.pid)
-            host.variables |= variables
-            added.append(host)
-        return added
-
-
-class RayRack(Rack):
-    """A rack with a head that runs no trials, and workers of these names, all in one Ray with its token on. Further
-    variables are for the environment of all that runs in them."""
-
-    def __init__(self, folder: Path, shared: Path, names: Sequence[str], cpus: int = 1, **variables: str) -> None:
-        super().__init__(folder, shared)
-        self.names, self.cpus, self._variables = names, cpus, variables
-
-    def __enter__(self) -> RayRack:
-        super().__enter__()
-        token = self.shared / ".token"
-        token.write_text(secrets.token_hex(32))
-        self.add(["head", *self.names], RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token), **self._variables)
-        self.heal()
-        return self
-
-    @property
-    def head(self) -> Host:
-        """The host with Ray's head."""
-        return self.hosts["head"]
-
-    @property
-    def workers(self) -> list[Host]:
-        """All other hosts."""
-        return [self.hosts[name] for name in self.names]
-
-    def heal(self) -> None:
-        """What a launcher does: hosts that are gone are switched on, and Ray is started where it has ended. Returns
-        when all have joined."""
-        started = []
-        for host in self.hosts.values():
-            if not host.alive:
-                host.boot()
-            if not host.processes("raylet/raylet") or not host.processes("ray start"):
-                host.signal(signal.SIGKILL, "ray")  # what a killed raylet has left
-                host.start_ray(None if host is self.head else self.head, 0 if host is self.head else self.cpus)
-                started.append(host)
-        for host in started:
-            _until(lambda host=host: STARTED in host.ray_said(), f"Ray in {host.name}, see {host.folder}/ray.txt", 90)
 
 
 def _ip(switch: int, command: str) -> str:
@@ -285,14 +204,15 @@ def _ip(switch: int, command: str) -> str:
     return ran.stdout
 
 
-def _has_link(switch: int, name: str) -> bool:
+def has_link(switch: int, name: str) -> bool:
     with contextlib.suppress(RuntimeError):
         _ip(switch, f"link show dev {name}")
         return True
     return False
 
 
-def _listens(host: Host, port: int) -> bool:
+def listens(host: Host, port: int) -> bool:
+    """Whether something takes connections at a port of a host."""
     with contextlib.suppress(subprocess.CalledProcessError):
         host.run("bash", "-c", f"exec 3<>/dev/tcp/{host.address}/{port}")
         return True
@@ -303,7 +223,7 @@ def _pid_namespace(process: int) -> str:
     return os.readlink(f"/proc/{process}/ns/pid")
 
 
-def _until(true, what: str, seconds: float = START_SECONDS) -> None:  # type: ignore[no-untyped-def]  # any callable
+def until(true, what: str, seconds: float = START_SECONDS) -> None:  # type: ignore[no-untyped-def]  # any callable
     """Wait until it is true. Raises TimeoutError that says what did not come."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -80,6 +80,7 @@ def measure(nodes: int, trials: int, at_once: int, folder: Path) -> dict[str, An
         "trials": trials,
         "done": sum(status == "done" for status in outcome.statuses.values()),
         "wall_s": ends[-1] - ends[0],
+        "tracking": outcome.tracking or "MLflow is up to date",
         **{f"{name}_per_s": quarter / (end - start) for name, (start, end) in parts.items()},
         **{
             f"{name}_mb": statistics.median(mb for at, mb in samples if start <= at <= end)
@@ -102,12 +103,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here too")
     given = parser.parse_args()
     os.environ["RAY_AUTH_MODE"] = "disabled"
-    with tempfile.TemporaryDirectory(prefix="jackpot-nodes-") as made:
+    # MLflow may still be at its last run where it was not waited for
+    with tempfile.TemporaryDirectory(prefix="jackpot-nodes-", ignore_cleanup_errors=True) as made:
         found = measure(given.nodes, given.trials, given.at_once, Path(made))
     print(f"{found['nodes']} raylets, {found['done']} of {found['trials']} trials done in {found['wall_s']:.0f} s")
     print("| quarter of the trials | trials a second | driver's memory, MB |\n|---|---|---|")
     for name in ("first", "last"):
         print(f"| {name} | {found[f'{name}_per_s']:.2f} | {found[f'{name}_mb']:.0f} |")
+    print(found["tracking"])
     if given.json:
         given.json.write_text(json.dumps(found, indent=1))
 

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.engine.files import patiently
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -81,6 +83,11 @@ class Decisions:
         return [*self.proposals.values(), *self.finalists]
 
     def _write(self, said: Mapping[str, Any]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write("\n" + json.dumps({"search": self.definition, **said}) + "\n")
+        line = "\n" + json.dumps({"search": self.definition, **said}) + "\n"
+
+        def write() -> None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(line)
+
+        patiently(write)  # what is decided on is part of the plan already

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
 import os
 import stat
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+STORAGE_SECONDS = 120.0
+"""How long a folder is waited for that is full or read-only."""
+TAKES_NOTHING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a folder that takes nothing now, and may soon."""
 
 
 class Corrupt(Exception):
@@ -37,6 +44,21 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` to `path`, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def patiently(write: Callable[[], None], over: Callable[[], bool] = lambda: False) -> None:
+    """Write, and again for as long as the disk is full or read-only. Raises the OSError of a write that fails
+    otherwise, after STORAGE_SECONDS, or once `over`."""
+    until, pause = time.monotonic() + STORAGE_SECONDS, 0.5
+    while True:
+        try:
+            write()
+            return
+        except OSError as error:
+            if error.errno not in TAKES_NOTHING or time.monotonic() + pause > until or over():
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, 8.0)
 
 
 def canonical(value: Any) -> bytes:

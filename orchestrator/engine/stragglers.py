@@ -11,11 +11,14 @@ SLOW = 3.0
 """Times as long as on the other hosts from which a host is named."""
 FEWEST = 3
 """Epochs of a network that a host has trained at least, to be judged by it."""
+LAST = 9
+"""Epochs of a network by which a host is judged: those that it trained last, for a host may become slow."""
 
 
 def stragglers(events: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """The slow hosts, slowest first: `host`, the `model` by which it is judged, the `seconds` that an epoch of it takes
-    there, and how many `times` as long as on the other hosts that is. Medians; each host's times are by its own clock.
+    there, and how many `times` as long as on the other hosts that is. Medians of the
+    last epochs; each host's times are by its own clock.
 
     events: of every trial."""
     paces = _paces(events)
@@ -41,8 +44,8 @@ def describe(slow: dict[str, Any]) -> str:
 
 
 def _paces(events: Iterable[list[dict[str, Any]]]) -> dict[str, dict[str, list[float]]]:
-    """Network -> host -> seconds an epoch, one for every two reports of a training that follow each other."""
-    paces: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    """Network -> host -> seconds an epoch, one for every two reports of a training that follow each other; the last."""
+    paces: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for of_trial in events:
         begun: dict[str, Any] = {}
         before: dict[str, Any] = {}
@@ -53,6 +56,10 @@ def _paces(events: Iterable[list[dict[str, Any]]]) -> dict[str, dict[str, list[f
             follows = before.get("stage") == event.get("stage") and "steps" in before and not before.get("waiting")
             if "epoch" in event and follows and "model" in begun and event["steps"]:
                 epochs = event["steps"] / event["per_epoch"]
-                paces[begun["model"]][begun["host"]].append((event["time"] - before["time"]) / epochs)
+                seconds = (event["time"] - before["time"]) / epochs
+                paces[begun["model"]][begun["host"]].append((event["time"], seconds))
             before = event
-    return paces
+    return {
+        model: {host: [seconds for _, seconds in sorted(told)[-LAST:]] for host, told in by_host.items()}
+        for model, by_host in paces.items()
+    }

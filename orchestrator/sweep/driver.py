@@ -10,19 +10,19 @@ import tempfile
 import threading
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
 
+from orchestrator.engine.files import patiently
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import Plan, Planned
 from orchestrator.engine.results import BAD, FINAL
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import blank_result, write_result
-from orchestrator.engine.watch import SIGTERM
 from orchestrator.spec.models import Spec
+from orchestrator.sweep.deaths import Deaths
 from orchestrator.sweep.outcome import resume_hint
 from orchestrator.sweep.progress import Progress
 from orchestrator.sweep.ratio_search import RatioSearch
@@ -38,9 +38,6 @@ SUMMARY_SECONDS = 10.0
 
 STOP_SECONDS = 3.5
 """How long workers get to keep their checkpoints before the driver leaves all the same."""
-
-MOST_HOSTS = 10
-"""A trial that so many hosts are lost with is taken for what loses them."""
 
 TRACKING_SECONDS, STOPPED_SECONDS = 60.0, 10.0
 """How long the last results may take to reach MLflow, and in a sweep that was told to stop; what is late is brought by
@@ -65,8 +62,7 @@ class Driver:
         self.spec, self.folder, self.plan = spec, folder, plan
         self.run_id = uuid.uuid4().hex
         self.failed = 0
-        self._deaths: Counter[tuple[str, bool]] = Counter()
-        """How often each trial's worker died alone, and with its host."""
+        self._deaths = Deaths(folder, self.run_id, spec.failures.max_failures)
         self.stopped: str | None = None
         self.interrupted = False
         self._leave_by: float | None = None
@@ -205,29 +201,14 @@ class Driver:
         if result and result["status"] in FINAL:  # it died after its trial's end
             self.ended(trial, result)
             return False
-        host_lost = host_lost or self._told_to_end(trial)
-        self._deaths[trial, host_lost] += 1
-        times = self._deaths[trial, host_lost]
-        if times <= (MOST_HOSTS if host_lost else self.spec.failures.max_failures):
-            self.progress.say(f"{trial}: its {'host was lost' if host_lost else 'worker process died'}; started again")
+        why, again = self._deaths.count(trial, host_lost)
+        if again:
+            self.progress.say(why)
             return True
         self.schedule.ended(trial)
-        if host_lost:
-            message = f"{times} hosts were lost while they ran it; see their logs, and `jackpot logs {trial}`"
-        else:
-            message = (
-                f"its worker process died {times} times (killed, out of memory, or without progress for "
-                f"`failures.stall_minutes`); see `jackpot logs {trial}`, lower `concurrency` or the batch size, or "
-                "raise `failures.max_failures`"
-            )
-        self._fail(trial, {"type": "WorkerDied", "message": message, "traceback": known}, self._broken_off(trial))
+        self._fail(trial, {"type": "WorkerDied", "message": why, "traceback": known}, self._deaths.broken_off(trial))
         self._decide(trial)
         return False
-
-    def _told_to_end(self, trial: str) -> bool:
-        """Whether a trial's worker ended because its host said so."""
-        events = self.folder.events(trial)
-        return bool(events) and events[-1].get("why") == SIGTERM
 
     def dropped(self, trial: str) -> None:
         """A trial was stopped at a cheap rung, because others are better there: that is its result."""
@@ -254,10 +235,11 @@ class Driver:
                     self.progress.add(planned)
                     self.schedule.add(planned, self.plan.segments(planned))
             if time.monotonic() - self._summarised > SUMMARY_SECONDS:
-                write_summary(self.search)
+                search = self.search
+                self._patiently(lambda: write_summary(search))
                 self._summarised = time.monotonic()
             self._turns += 1
-            self.folder.say_turn(self._turns)
+            self._patiently(lambda: self.folder.say_turn(self._turns))
         except OSError as error:
             self._unwritable(str(error))
         except Exception as error:  # raised from here it would end Tune's loop; what has run is kept
@@ -268,21 +250,6 @@ class Driver:
     def _waits(self) -> int | None:
         """While something is still to be decided on, how many trials have ended; else None."""
         return None if self.search is None or self.search.finished else self._turns
-
-    def _broken_off(self, trial: str) -> str | None:
-        """The stage that a trial was making when its worker died, if nobody makes or has made it since."""
-        events = self.folder.events(trial)
-        begun = next((event for event in reversed(events) if "begin" in event), None)
-        if begun is None or begun["run"] != self.run_id or events[-1].get("waiting"):
-            return None
-        stage = events[-1].get("stage")
-        if stage is None or self.folder.store.has(stage):
-            return None
-        with contextlib.suppress(OSError), self.folder.store.claim(stage, self.run_id, trial) as free:
-            if free:
-                self.folder.store.mark_failed(stage, self.run_id, trial)  # for trials that wait in their slots
-                return stage
-        return None
 
     def _fail(self, trial: str, error: dict[str, str], stage: str | None) -> None:
         self._write(trial, {"status": "failed", "error": error, "failed_stage": stage})
@@ -309,11 +276,15 @@ class Driver:
         if begun:
             result["started"] = begun[-1]["time"]
         try:
-            write_result(self.folder, result)
-            self.folder.tell(trial, {"end": result["status"]})
+            self._patiently(lambda: write_result(self.folder, result))
+            self._patiently(lambda: self.folder.tell(trial, {"end": result["status"]}))
             self.folder.push(trial)
         except OSError as error:  # raised from here it would end Tune's loop with a traceback
             self._unwritable(str(error))
+
+    def _patiently(self, write: Callable[[], None]) -> None:
+        """Write into the folder, which may be full for a while, as for the workers."""
+        patiently(write, over=lambda: self.stopped is not None)
 
     def _unwritable(self, error: str) -> None:
         """The folder takes no more: going on would only lose work."""

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from ray import tune
 
+from orchestrator.engine import files
 from orchestrator.engine.concealing import concealed
 from orchestrator.engine.finding import folder_at
 from orchestrator.engine.folder import FolderError, SweepFolder
@@ -37,9 +38,6 @@ STOP_CHECK_SECONDS = 0.5
 WAIT_SECONDS, LONGEST_WAIT = 0.05, 30.0
 """How often a slot that waits for a search looks, and how long it waits: a driver that was told to stop may not have
 been able to write so."""
-
-STORAGE_SECONDS = 120.0
-"""How long a folder is waited for that is full or read-only."""
 
 
 class Worker(tune.Trainable):
@@ -104,7 +102,7 @@ class Worker(tune.Trainable):
             except RemoteError:  # the store was waited for
                 raise
             except OSError:
-                until = until or time.monotonic() + STORAGE_SECONDS
+                until = until or time.monotonic() + files.STORAGE_SECONDS
                 if not self._written_again(pause, until):
                     raise
                 pause *= 2

@@ -57,7 +57,7 @@ class Follower:
         until Ctrl-C. Returns None if MLflow is up to date, else one line that says why not and how to catch up."""
         self._status = status
         self._closing.set()
-        why = f"no answer within {timeout:g} s"
+        why = f"not done within {timeout:g} s"
         try:
             self._thread.join(min(timeout, _QUIET_WAIT))
             if self._thread.is_alive() and timeout > _QUIET_WAIT:
@@ -66,5 +66,6 @@ class Follower:
         except KeyboardInterrupt:
             why = "interrupted"
         if self._last is None:
+            self._tracker.give_up()  # whoever called may go on, and do what it likes with the folder
             return self._tracker.behind(why)
         return self._last.message

@@ -18,7 +18,7 @@ from orchestrator.tracking.client import quieten
 from orchestrator.tracking.model import register
 from orchestrator.tracking.record import Result
 from orchestrator.tracking.schema import check_schema
-from orchestrator.tracking.where import discreet, exclusive, own_database, reachable, reason, uri_of
+from orchestrator.tracking.where import TrackingError, discreet, exclusive, own_database, reachable, reason, uri_of
 from orchestrator.tracking.window import NOTE, FilesLag, Window
 
 # what MLflow answers when one request is at fault, and the next may well succeed
@@ -72,6 +72,11 @@ class Tracker:
         self.patience = patience
         self._window: Window | None = None
         self._known = _Known()
+        self._given_up = False
+
+    def give_up(self) -> None:
+        """Let a pass that runs in another thread write no further trial: it ends as one that is behind."""
+        self._given_up = True
 
     def sync(self, status: str | None = None) -> Report:
         """Write the run of every trial that has a result, show how far the running ones are, and set the parent's
@@ -106,6 +111,8 @@ class Tracker:
         window = self._open(identity)
         changed: set[Cell] = set()
         for trial in self._trials("result.json"):
+            if self._given_up:
+                raise TrackingError("not waited for any longer")
             try:
                 cell = self._settle(window, trial, report)
             except Exception as error:

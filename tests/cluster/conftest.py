@@ -2,14 +2,14 @@
 nothing happens to."""
 
 import pytest
-from cluster_sweeps import EPOCHS, ClusterSweep, rack_of
+from cluster_sweeps import EPOCHS, ClusterSweep, SweepRack
 from hosts import can_host
 
 
 @pytest.fixture(scope="session")
 def rack(tmp_path_factory, needs_system):
     needs_system(can_host(), "network, process and mount namespaces, and ip, nsenter, setpriv and unshare (root)")
-    with rack_of(tmp_path_factory.mktemp("rack"), "red", "green", "blue") as made:
+    with SweepRack(tmp_path_factory.mktemp("rack"), "red", "green", "blue") as made:
         yield made
 
 

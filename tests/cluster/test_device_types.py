@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hosts import Rack, can_host
+from hosts import can_host
+from racks import Rack
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hosts")]
 JACKPOT = Path(sys.executable).with_name("jackpot")

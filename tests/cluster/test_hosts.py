@@ -1,14 +1,17 @@
 """Hosts on one machine are as separate as real ones, and leave nothing behind."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
-from hosts import Rack, can_host
+from hosts import can_host, until
+from racks import Rack
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -80,6 +83,21 @@ def test_the_shared_folder_takes_nothing_for_a_while(two, rack):
     assert sorted(path.name for path in rack.shared.iterdir()) == ["after", "before", "blue"]
 
 
+def test_the_shared_folder_is_full_for_a_while(two, rack):
+    red, blue = two
+    red.run("touch", rack.shared / "before")
+    write = "head -c 100000 /dev/zero > "
+    filling = threading.Thread(target=rack.fill, args=(3,))
+    filling.start()
+    until(lambda: shutil.disk_usage(rack.shared).free == 0, "a full disk")
+    with pytest.raises(subprocess.CalledProcessError, match="non-zero"):
+        red.run("sh", "-c", f"{write} {rack.shared}/meanwhile")
+    filling.join()
+    blue.run("sh", "-c", f"{write} {rack.shared}/after")
+    assert (rack.shared / "after").stat().st_size == 100000
+    assert not (rack.shared / ".ballast").exists()
+
+
 def test_a_host_that_is_gone_has_no_process_left_and_starts_anew(two, tmp_path):
     red, blue = two
     listen(red, tmp_path)
@@ -97,7 +115,7 @@ def test_a_host_that_is_gone_has_no_process_left_and_starts_anew(two, tmp_path):
 
 
 def test_two_racks_have_the_same_addresses(two, tmp_path):
-    with Rack(tmp_path / "other", tmp_path / "shared") as other:
+    with Rack(tmp_path / "other", tmp_path / "others") as other:
         (green,) = other.add(["red"])
         listen(two[0], tmp_path)
         assert green.address == two[0].address
@@ -111,7 +129,7 @@ def test_all_of_it_ends_with_the_process_that_made_it(tmp_path, needs_system):
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {str(BENCHMARKS)!r})
-from hosts import Rack
+from racks import Rack
 with Rack(Path({str(tmp_path)!r}) / "rack", Path({str(tmp_path)!r}) / "shared") as rack:
     (red,) = rack.add(["red"])
     red.start("sleep", "1000", said=Path({str(tmp_path / "said.txt")!r}))
@@ -126,7 +144,5 @@ with Rack(Path({str(tmp_path)!r}) / "rack", Path({str(tmp_path)!r}) / "shared") 
     assert all(Path(f"/proc/{process}").exists() for process in there)
     os.kill(maker.pid, signal.SIGKILL)
     maker.wait()
-    deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{process}").exists() for process in there) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert [process for process in there if Path(f"/proc/{process}").exists()] == []
+    until(lambda: not any(Path(f"/proc/{process}").exists() for process in there), "its processes to end", 10)
+    until(lambda: not (tmp_path / "shared").is_mount(), "its disk to be gone", 10)

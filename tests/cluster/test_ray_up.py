@@ -16,7 +16,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from hosts import Host, Rack, can_host
+from hosts import Host, can_host
+from racks import Rack
 from ssh_hosts import SSHD, Laptop, furnish, let_in, local_file, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hosts")]

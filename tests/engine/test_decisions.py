@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from orchestrator.engine.decisions import Decided, Decisions
 
 
@@ -33,6 +35,15 @@ def test_what_was_decided_comes_back(tmp_path: Path) -> None:
     assert again.finalists == [finalist(1, 2), finalist(2, 3)]
     assert again.all == made.all == [proposal(3), proposal(2), finalist(1, 2), finalist(2, 3)]
     assert (again.path, again.others) == (tmp_path / "search" / "decisions.jsonl", 0)
+
+
+def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Decisions(tmp_path, "one")
+    (tmp_path / "search").mkdir()
+    made.path.symlink_to("/dev/full")
+    monkeypatch.setattr("orchestrator.engine.files.time.sleep", lambda _: made.path.unlink())
+    made.propose(proposal(0))
+    assert Decisions(tmp_path, "one").all == [proposal(0)]
 
 
 def test_a_torn_line_is_no_decision_and_hides_no_other(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,46 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
         write_text(path, "new")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What was slept, on a clock of its own."""
+    slept: list[float] = []
+    monkeypatch.setattr(files.time, "sleep", slept.append)
+    monkeypatch.setattr(files.time, "monotonic", lambda: sum(slept))
+    return slept
+
+
+def failing(number: int, times: float) -> Callable[[], None]:
+    """A write that fails so many times."""
+    tries = iter(range(100))
+
+    def write() -> None:
+        if next(tries) < times:
+            raise OSError(number, os.strerror(number))
+
+    return write
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_write_waits_for_a_folder_that_takes_nothing(number: int, pauses: list[float]) -> None:
+    files.patiently(failing(number, 6))
+    assert pauses == [0.5, 1, 2, 4, 8, 8]
+
+
+def test_a_write_waits_no_longer_than_said(pauses: list[float]) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        files.patiently(failing(errno.ENOSPC, 99))
+    assert files.STORAGE_SECONDS - 8 < sum(pauses) <= files.STORAGE_SECONDS
+
+
+def test_a_write_waits_for_nothing_else(pauses: list[float]) -> None:
+    with pytest.raises(OSError, match="Permission denied"):
+        files.patiently(failing(errno.EACCES, 1))
+    with pytest.raises(OSError, match="No space left"):
+        files.patiently(failing(errno.ENOSPC, 1), over=lambda: True)
+    assert pauses == []
 
 
 def test_a_folder_that_cannot_be_made_is_said_with_what_to_do(tmp_path: Path) -> None:

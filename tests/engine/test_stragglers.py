@@ -24,6 +24,13 @@ def test_a_host_that_is_slow_by_ten_is_named():
     )
 
 
+def test_a_host_that_becomes_slow_is_named_and_one_that_is_quick_again_is_not():
+    quick, slow = trial("blue", 1, epochs=40, start=100), trial("blue", 10, epochs=7, start=900)
+    assert [each["times"] for each in stragglers([trial("red", 1), slow, quick])] == [10]
+    later = trial("blue", 1, epochs=10, start=2000)
+    assert stragglers([later, trial("red", 1), slow, quick]) == []
+
+
 def test_of_two_hosts_only_the_slow_one_is_named():
     assert [each["host"] for each in stragglers([trial("red", 1), trial("blue", 4)])] == ["blue"]
 

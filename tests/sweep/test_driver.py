@@ -13,6 +13,7 @@ from orchestrator.engine.plan import make_plan
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import blank_result, write_result
 from orchestrator.sweep import driver as module
+from orchestrator.sweep.deaths import MOST_HOSTS
 from orchestrator.sweep.driver import Driver
 from orchestrator.sweep.outcome import finished
 
@@ -114,7 +115,7 @@ def test_a_result_stands_although_its_worker_died_after_it(drive):
 def test_a_lost_host_is_not_the_trials_fault(drive):
     driver = drive(failures={"max_failures": 0})
     trial, _ = begin(driver)
-    assert all(driver.died(trial, True, "") for _ in range(module.MOST_HOSTS))
+    assert all(driver.died(trial, True, "") for _ in range(MOST_HOSTS))
     assert statuses(driver) == {}
     assert not driver.died(trial, False, "")
     assert "died 1 times" in driver.folder.result(trial)["error"]["message"]
@@ -132,9 +133,9 @@ def test_a_worker_that_its_host_told_to_end_is_not_the_trials_fault(drive):
 def test_a_trial_that_loses_every_host_is_given_up(drive):
     driver = drive(failures={"max_failures": 0})
     trial, _ = begin(driver)
-    assert die(driver, trial, lost=True) == module.MOST_HOSTS + 1
+    assert die(driver, trial, lost=True) == MOST_HOSTS + 1
     assert statuses(driver) == {trial: "failed"}
-    assert f"{module.MOST_HOSTS + 1} hosts were lost" in driver.folder.result(trial)["error"]["message"]
+    assert f"{MOST_HOSTS + 1} hosts were lost" in driver.folder.result(trial)["error"]["message"]
 
 
 def test_a_worker_without_progress_is_ended_once(drive, monkeypatch):
@@ -191,6 +192,23 @@ def unwritable(monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("orchestrator.engine.folder.write_text", full)
+
+
+def test_a_result_waits_for_a_folder_that_is_full(drive, monkeypatch):
+    full, write = iter([True, True, False]), module.write_result
+
+    def once_there_is_room(*arguments):
+        if next(full):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(*arguments)
+
+    monkeypatch.setattr(module, "write_result", once_there_is_room)
+    monkeypatch.setattr("orchestrator.engine.files.time.sleep", lambda _: None)
+    driver = drive()
+    trial, _ = begin(driver)
+    driver.ended(trial, {"status": "broken", "error": {"type": "E", "message": "m", "traceback": ""}})
+    assert driver.stopped is None
+    assert driver.folder.result(trial)["status"] == "failed"
 
 
 def test_ctrl_c_is_heard_where_the_folder_takes_no_more(drive, unwritable, monkeypatch):

@@ -55,7 +55,7 @@ def takes_nothing(worker, folder):
 
 
 def test_a_log_that_cannot_be_written(step, monkeypatch):
-    monkeypatch.setattr("orchestrator.sweep.worker.STORAGE_SECONDS", 30.0)
+    monkeypatch.setattr("orchestrator.engine.files.STORAGE_SECONDS", 30.0)
     pauses = []
     monkeypatch.setattr("orchestrator.sweep.worker.time.sleep", pauses.append)
     told, _ = step(takes_nothing)

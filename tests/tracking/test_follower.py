@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_sweeps import add, assert_complete, runs
@@ -15,6 +16,7 @@ from orchestrator.spec.models import Tracking
 from orchestrator.tracking.follower import Follower
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.tracking.where import own_database
+from orchestrator.tracking.window import Window
 
 Make = Callable[..., Path]
 
@@ -123,8 +125,29 @@ def test_closing_does_not_wait_for_a_call_that_hangs(mute_server: str, make_swee
     follower = Follower(make_sweep(1), "tiny", Tracking(uri=mute_server), print)
     time.sleep(0.5)
     start = time.monotonic()
-    assert "no answer within 0.3 s" in (follower.close(0.3) or "")
+    assert "not done within 0.3 s" in (follower.close(0.3) or "")
     assert time.monotonic() - start < 1
+
+
+def test_a_pass_that_is_not_waited_for_ends_after_the_trial_it_is_at(
+    make_sweep: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, before, begun, go_on = make_sweep(3), Window.record, threading.Event(), threading.Event()
+
+    def record(*args: Any) -> bool:
+        begun.set()
+        go_on.wait(60)
+        return before(*args)
+
+    monkeypatch.setattr(Window, "record", record)
+    follower = Follower(folder, "tiny", Tracking(), print, interval=0.05)
+    assert begun.wait(60)
+    assert "is behind: not done within 0.3 s" in (follower.close(0.3) or "")
+    go_on.set()
+    wait_until(lambda: not follower._thread.is_alive())
+    assert len(runs(own_database(folder))) == 1
+    assert Tracker(folder, "tiny", Tracking()).sync().message is None  # what `jackpot sync` does
+    assert_complete(folder, own_database(folder))
 
 
 @pytest.mark.usefixtures("interruptible")
