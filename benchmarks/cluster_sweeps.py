@@ -63,7 +63,7 @@ class ClusterSweep(Sweep):
     ) -> None:
         spec = spec.replace("TRACKING", rack.tracking).replace("EXPERIMENT", name)
         super().__init__(rack.shared / name / "sweep", epochs, spec)
-        self.rack, self.seconds, self.draw = rack, seconds, random.Random(seed)
+        self.rack, self.epochs, self.seconds, self.draw = rack, epochs, seconds, random.Random(seed)
         self._said = rack.folder / f"{name}.txt"  # on another disk, which takes it always
         self.suffered: list[tuple[str, str]] = []
         """What was done to it, and where."""

@@ -1,7 +1,7 @@
 """Does a sweep survive what clusters do? For each fault: trials lost and repeated, epochs trained again, and whether
 results and MLflow's runs are those of a sweep that nothing happened to.
 
-    python benchmarks/faults.py [FAULT ...] [--times N] [--chaos MINUTES] [--seed S] [--json FILE]
+    python benchmarks/faults.py [FAULT ...] [--times N] [--epochs E] [--chaos MINUTES] [--seed S] [--json FILE]
 
 Four hosts made of namespaces on this machine (a head and three workers) in one Ray, and a fifth with an MLflow server;
 needs root, util-linux and iproute2. --chaos draws the faults instead, one after the other.
@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cluster_faults import FAULTS, Found, chaos, finish, found, shake
-from cluster_sweeps import ClusterSweep, SweepRack
+from cluster_sweeps import EPOCHS, ClusterSweep, SweepRack
 from rich.console import Console
 from rich.table import Table
 
@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("fault", nargs="*", metavar="FAULT", help=f"default: every one of {', '.join(FAULTS)}")
     parser.add_argument("--times", type=int, default=1, help="sweeps for each fault")
     parser.add_argument("--seconds", type=float, default=60, help="how long what passes lasts")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of each training; a sweep has 15 trainings")
     parser.add_argument("--chaos", type=float, metavar="MINUTES", help="draw the faults, for so long")
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write what was found, sweep by sweep")
@@ -41,7 +42,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="faults-") as folder,
         SweepRack(Path(folder), "red", "green", "blue") as rack,
     ):
-        calm = ClusterSweep(rack, "calm")
+        calm = ClusterSweep(rack, "calm", given.epochs)
         calm.go()
         finish(calm)
         if given.chaos is not None:
@@ -62,7 +63,7 @@ def one_by_one(
         for number in range(times):
             print(f"{name}, sweep {number + 1} of {times} ...", file=sys.stderr, flush=True)
             folder = f"{name.replace(' ', '-')}-{number}"
-            sweep = ClusterSweep(rack, folder, seconds=seconds, seed=seed + number)
+            sweep = ClusterSweep(rack, folder, calm.epochs, seconds=seconds, seed=seed + number)
             began = time.monotonic()
             shake(sweep, [name])
             rows.append((name, found(sweep, calm, time.monotonic() - began)))
@@ -76,7 +77,7 @@ def in_chaos(rack: SweepRack, calm: ClusterSweep, minutes: float, seconds: float
     def sweeps() -> Iterator[ClusterSweep]:
         number = 0
         while True:
-            yield ClusterSweep(rack, f"chaos-{number}", seconds=seconds, seed=seed + number)
+            yield ClusterSweep(rack, f"chaos-{number}", calm.epochs, seconds=seconds, seed=seed + number)
             number += 1
 
     rows, began = [], time.monotonic()

@@ -63,7 +63,8 @@ def find_trial(trial: str | os.PathLike) -> tuple[SweepFolder, str]:
         )
     if len(found) > 1:
         raise FolderError(f"{trial}: in several sweeps; name one of: {', '.join(map(str, found))}")
-    folder = SweepFolder(found[0].parent.parent)
+    folder = folder_at(found[0].parent.parent)
     folder.refuse_links()
     folder.trial(found[0].name)  # refuses ..
+    folder.pull(found[0].name)
     return folder, found[0].name

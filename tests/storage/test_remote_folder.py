@@ -157,6 +157,7 @@ def test_a_sweep_and_a_trial_are_found_by_address(machine: Machine, bucket: str)
     folder, trial = find_trial(f"{bucket}/tiny/a")
     assert (folder.address, trial) == (f"{bucket}/tiny", "a")
     assert (folder.trial("a") / "ticket.safetensors").exists()
+    assert find_trial(folder.trial("a"))[0].address == folder.address  # by its path on this machine
     with pytest.raises(FolderError, match="no such trial"):
         find_trial(f"{bucket}/tiny/b")
 
