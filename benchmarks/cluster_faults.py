@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
-from cluster_sweeps import AHEAD, MLFLOW, WORKER, ClusterSweep, wait_for
-from hosts import Host
+from cluster_sweeps import AHEAD, MLFLOW, PORT, WORKER, ClusterSweep, wait_for
+from hosts import Host, listens
 
 from orchestrator.engine.results import repeatable
 from orchestrator.engine.stragglers import stragglers
@@ -27,10 +27,22 @@ PULSE_SECONDS = 0.05
 """How long the processes of a host that is slow by ten run in one go; ten times as long pass till the next."""
 
 
+class TooLate(Exception):
+    """The sweep has ended before the fault could begin."""
+
+
+def _drawn(sweep: ClusterSweep, among: Callable[[], dict[str, Host]], what: str) -> tuple[str, Host]:
+    """One of those that there are, once there are any. Raises TooLate."""
+    found = wait_for(lambda: among() or sweep.over, what)
+    if found is True:
+        raise TooLate
+    name = sweep.draw.choice(sorted(found))
+    return name, found[name]
+
+
 def _at_work(sweep: ClusterSweep) -> Host:
     """A host that trains, drawn."""
-    found = wait_for(sweep.training, "a trial in training")
-    return found[sweep.draw.choice(sorted(found))]
+    return _drawn(sweep, sweep.training, "a trial in training")[1]
 
 
 def worker_killed(sweep: ClusterSweep) -> str:
@@ -51,14 +63,20 @@ def worker_hangs(sweep: ClusterSweep) -> str:
 def trial_poisoned(sweep: ClusterSweep) -> str:
     """Whatever process trains for one trial is killed, until the trial is given up. The others go on to their ends;
     then the command is run again, without the poison. Raises RuntimeError where another trial failed of itself."""
-    trial = sweep.draw.choice(sorted(wait_for(sweep.training, "a trial in training")))
-    while (result := sweep.folder.result(trial)) is None:
+    trial, _ = _drawn(sweep, sweep.training, "a trial in training")
+    before = sweep.folder.result(trial)  # of an earlier poison
+
+    def given_up() -> bool:
         if host := sweep.training().get(trial):
             host.signal(signal.SIGKILL, WORKER)
-        time.sleep(0.2)
+        return sweep.folder.result(trial) != before
+
+    wait_for(given_up, f"{trial} to be given up")
     wait_for(lambda: sweep.over, "the other trials' ends")
+    result = sweep.folder.result(trial) or {"status": "missing"}
     ended = {path.name: sweep.folder.result(path.name) for path in sweep.path.glob("trials/*")}
-    others = {name: each["status"] for name, each in ended.items() if name != trial and each["blocked_by"] != trial}
+    others = {name: each and each["status"] for name, each in ended.items()
+              if name != trial and not (each and each["blocked_by"] == trial)}  # fmt: skip
     if result["status"] != "failed" or {*others.values()} != {"done"}:
         raise RuntimeError(f"poisoned: {trial}, which is {result['status']}; the others: {others}")
     sweep.go()
@@ -81,8 +99,7 @@ def host_gone(sweep: ClusterSweep) -> str:
 
 def host_slow(sweep: ClusterSweep) -> str:
     """The processes that run trials on a host get a tenth of the time, until `jackpot status` names the host."""
-    compared = wait_for(lambda: _paced(sweep), "two hosts that train")
-    host = compared[sweep.draw.choice(sorted(compared))]
+    host = _drawn(sweep, lambda: _paced(sweep), "two hosts that train")[1]
 
     def named() -> bool:
         stopped = host.signal(signal.SIGSTOP, WORKER)
@@ -90,9 +107,11 @@ def host_slow(sweep: ClusterSweep) -> str:
         for process in stopped:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGCONT)
-        return host.name in {slow["host"] for slow in stragglers(sweep.events())}
+        return sweep.over or host.name in {slow["host"] for slow in stragglers(sweep.events())}
 
     wait_for(named, f"{host.name} to be named as slow")
+    if sweep.over:
+        raise TooLate
     return host.name
 
 
@@ -118,8 +137,7 @@ def cut_off(sweep: ClusterSweep) -> str:
 
 def cut_off_while_waited_for(sweep: ClusterSweep) -> str:
     """The same of a host that makes a stage which another trial waits for."""
-    found = wait_for(sweep.waited_for, "a stage that a trial waits for")
-    return _cut(sweep, found[sweep.draw.choice(sorted(found))])
+    return _cut(sweep, _drawn(sweep, sweep.waited_for, "a stage that a trial waits for")[1])
 
 
 def _cut(sweep: ClusterSweep, host: Host) -> str:
@@ -204,6 +222,7 @@ def tracking_gone(sweep: ClusterSweep) -> str:
     """kill -9 of the MLflow server, which stays away for a while."""
     _at_work(sweep)
     sweep.rack.tracker.signal(signal.SIGKILL, MLFLOW)
+    wait_for(lambda: not listens(sweep.rack.tracker, PORT), "MLflow to be gone", 10)
     time.sleep(sweep.seconds)
     return sweep.rack.tracker.name
 
@@ -259,9 +278,11 @@ def inject(sweep: ClusterSweep, name: str) -> bool:
     wait_for(lambda: sweep.trained > before or sweep.over, f"training before {name!r}")
     if sweep.over:
         return False
-    sweep.suffered.append((name, FAULTS[name](sweep)))
-    sweep.rack.heal()
-    return True
+    with contextlib.suppress(TooLate):
+        sweep.suffered.append((name, FAULTS[name](sweep)))
+        sweep.rack.heal()
+        return True
+    return False
 
 
 def finish(sweep: ClusterSweep) -> None:

@@ -48,8 +48,8 @@ if ahead := float(os.environ.get({AHEAD!r}, 0)):
 """
 LONGEST = 300.0
 """Seconds that anything may take."""
-MLFLOW, PORT = "mlflow server", 5000
-"""What the command line of an MLflow server holds, and where it listens."""
+MLFLOW, PORT = "mlflow", 5000
+"""What the command lines of an MLflow server's processes hold, and where it listens."""
 
 
 class ClusterSweep(Sweep):

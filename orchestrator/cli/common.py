@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -45,6 +44,7 @@ Where = Annotated[
 @contextmanager
 def said() -> Iterator[None]:
     """Turn the errors that are the request's own fault into their message and exit code 2."""
+    from orchestrator.engine.files import TAKES_NOTHING
     from orchestrator.engine.folder import FolderError
     from orchestrator.engine.remote import RemoteError
     from orchestrator.spec.problems import SpecError
@@ -59,7 +59,7 @@ def said() -> Iterator[None]:
     except RemoteError as error:
         wrong(f"{error.filename}: {error.strerror}")
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if error.errno not in TAKES_NOTHING:
             raise
         wrong(f"{error.filename or 'the sweep'}: {error.strerror}; free space, then run the same command again")
 

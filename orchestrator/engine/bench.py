@@ -219,9 +219,13 @@ class TrialBench(PlanningBench):
         }
         return tensors, {"records": records}
 
+    def structure(self, stage: str) -> str:
+        """The key of the measurement of a stage's weights: networks of the same shapes share it."""
+        return structure_key(self.setting, weights_of(self.value(stage)), self.device)
+
     def measured(self, stage: str) -> list[dict[str, Any]]:
         """The latency records of the network in the shapes of a stage's weights, on this machine."""
-        key = structure_key(self.setting, weights_of(self.value(stage)), self.device)
+        key = self.structure(stage)
         self._ensure(Request(key, "measure", (stage,), bench=self))
         records: list[dict[str, Any]] = self.meta(key)["records"]
         return records

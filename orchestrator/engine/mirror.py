@@ -82,7 +82,7 @@ class Mirror:
         with self._synced(folder) as state:
             for name, known in there.items():
                 path = self.path / folder / name
-                if not _shared(name) or name in (*without, *self._own_parts):
+                if not _shared(name) or name in without or (name in self._own_parts and path.exists()):
                     continue
                 if path.exists() and state.get(name, [None])[0] == known.tag:
                     continue
@@ -104,7 +104,8 @@ class Mirror:
         """Append to a growing file the whole lines that its parts have gained."""
         whole = self.path / folder / file
         parts = sorted(whole.parent.glob(_part(file, "*")), key=lambda path: path.stat().st_mtime)
-        size, used = state.get(f"/{file}", [0, {}])
+        size, known = state.get(f"/{file}", [0, {}])
+        used = dict(known)  # what is noted before all is written would be missed
         if not parts:
             return
         with open(whole, "ab") as out:

@@ -190,9 +190,11 @@ class RemoteStore(Store):
                 if self.remote.get(name) == mine:  # not another's, where this worker was taken for dead
                     self.remote.delete(name)
 
-    def free(self, run: str | None = None, trial: str | None = None) -> None:
-        """Give up the claims of a trial whose worker is dead, or of all trials."""
+    def free(self, run: str | None = None, trial: str | None = None, key: str | None = None) -> None:
+        """Give up the claims of a trial whose worker is dead, that of one stage alone, or those of all trials."""
         for name in self.remote.objects("claims"):
+            if key not in (None, name.rpartition("/")[2]):
+                continue
             if run is not None:
                 try:
                     claim = json.loads(self.remote.get(name) or b"{}")

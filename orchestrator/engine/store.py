@@ -154,8 +154,9 @@ class Store:
             finally:
                 path.unlink(missing_ok=True)
 
-    def free(self, run: str | None = None, trial: str | None = None) -> None:
-        """Give up the claims of a trial whose worker is dead, or of all trials. Nothing to do here: the kernel does."""
+    def free(self, run: str | None = None, trial: str | None = None, key: str | None = None) -> None:
+        """Give up the claims of a trial whose worker is dead, that of one stage alone, or those of all trials. Nothing
+        to do here: the kernel does."""
 
     # Failures: stages that other trials of the same run must not try again
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from orchestrator.engine.files import TAKES_NOTHING
 from orchestrator.engine.quiet import Quiet
 from orchestrator.engine.remote import RemoteError
 
@@ -77,7 +77,7 @@ def unwritable(error: BaseException | None) -> OSError | None:
     while error is not None:
         if isinstance(error, RemoteError):
             return error
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if isinstance(error, OSError) and error.errno in TAKES_NOTHING:
             return error
         error = error.__cause__ or error.__context__
     return None

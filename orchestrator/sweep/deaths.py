@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 
+from orchestrator.engine.files import patiently
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.watch import SIGTERM
 
@@ -50,8 +50,13 @@ class Deaths:
         store, stage = self._folder.store, events[-1].get("stage")
         if stage is None or store.has(stage):
             return None
-        with contextlib.suppress(OSError), store.claim(stage, self._run, trial) as free:
-            if free:
-                store.mark_failed(stage, self._run, trial)
-                return stage
-        return None
+        marked = []
+
+        def mark() -> None:
+            with store.claim(stage, self._run, trial) as free:
+                if free:
+                    store.mark_failed(stage, self._run, trial)
+                    marked.append(stage)
+
+        patiently(mark)
+        return marked[0] if marked else None

@@ -89,4 +89,5 @@ def measured(address: str, spec: Spec, trial: dict[str, Any], run: str, stage: s
     setting = Setting(spec, asked.model)
     watch = Watch(trial=asked.id, run=run, stopping=lambda: sweep.stop_requested() is not None)
     bench = TrialBench(setting, asked.method_class, asked.seed, asked.sparsity, sweep.store, device_for(setting), watch)
+    sweep.store.free(run, asked.id, bench.structure(stage))  # of an earlier try, on a machine that was lost
     return bench.measured(stage)

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -93,6 +93,8 @@ class Driver:
             sharing = regularly(self.folder, self._share, "sharing")
             with interrupts(self.interrupt), ray_session(address), sharing, self.progress:
                 self._fit()
+                while self.schedule.waiting:  # lost when Tune would take no more
+                    self._fit()
         finally:
             for timer in (deadline, self._leaving):
                 if timer:
@@ -127,7 +129,16 @@ class Driver:
                     name="sweep",
                     storage_path=storage,
                     verbose=0,
-                    callbacks=[Endings(self.ended, self.died, self.dropped, self.progress.started, self.stalled)],
+                    callbacks=[
+                        Endings(
+                            self.ended,
+                            self.died,
+                            self.dropped,
+                            self.progress.started,
+                            self.stalled,
+                            self.schedule.again,
+                        )
+                    ],
                     failure_config=tune.FailureConfig(max_failures=-1),  # `died` says when it is enough
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 ),
@@ -169,6 +180,10 @@ class Driver:
 
     def ended(self, trial: str, result: Mapping[str, Any]) -> None:
         """A trial has come to its end in its worker."""
+        with self._or_stop():
+            self._ended(trial, result)
+
+    def _ended(self, trial: str, result: Mapping[str, Any]) -> None:
         self._hear_of(trial)
         self.schedule.ended(trial)
         if result["status"] == "unwritable":
@@ -196,10 +211,16 @@ class Driver:
         """A trial's worker died, alone or with its host. Whether the trial is started again: its stages and checkpoints
         are kept. Where that has happened more often than it may, the driver writes the result that the worker could
         not."""
+        with self._or_stop():
+            return self._died(trial, host_lost, known)
+        self.schedule.ended(trial)
+        return False
+
+    def _died(self, trial: str, host_lost: bool, known: str) -> bool:
         self._hear_of(trial, dead=True)
         result = self.folder.result(trial, self.plan.by_id[trial].chain.key)
         if result and result["status"] in FINAL:  # it died after its trial's end
-            self.ended(trial, result)
+            self._ended(trial, result)
             return False
         why, again = self._deaths.count(trial, host_lost)
         if again:
@@ -212,13 +233,14 @@ class Driver:
 
     def dropped(self, trial: str) -> None:
         """A trial was stopped at a cheap rung, because others are better there: that is its result."""
-        self._hear_of(trial)
-        events = self.folder.events(trial)
-        last = max((i for i, event in enumerate(events) if "begin" in event), default=0)
-        rungs = [event["rung"] for event in events[last:] if "rung" in event]
-        self._write(trial, {"status": "dropped", "rungs": rungs})
-        self.schedule.ended(trial)
-        self._decide(trial)
+        with self._or_stop():
+            self._hear_of(trial)
+            events = self.folder.events(trial)
+            last = max((i for i, event in enumerate(events) if "begin" in event), default=0)
+            rungs = [event["rung"] for event in events[last:] if "rung" in event]
+            self._write(trial, {"status": "dropped", "rungs": rungs})
+            self.schedule.ended(trial)
+            self._decide(trial)
 
     # What a search decides as results come in
 
@@ -280,6 +302,14 @@ class Driver:
             self._patiently(lambda: self.folder.tell(trial, {"end": result["status"]}))
             self.folder.push(trial)
         except OSError as error:  # raised from here it would end Tune's loop with a traceback
+            self._unwritable(str(error))
+
+    @contextlib.contextmanager
+    def _or_stop(self) -> Iterator[None]:
+        """Stop the sweep where its folder cannot be read or written: the error would end Tune's loop."""
+        try:
+            yield
+        except OSError as error:
             self._unwritable(str(error))
 
     def _patiently(self, write: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import defaultdict
@@ -103,13 +104,19 @@ class Progress:
             self._live = None
 
     def say(self, line: str) -> None:
-        """Print a line above what is shown."""
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)  # paths stay whole
+        """Print a line above what is shown, if it can be: the sweep is not ended by what it says."""
+        self._print(line, markup=False, soft_wrap=True)  # paths stay whole
+
+    def _print(self, line: str, **how: bool) -> None:
+        with contextlib.suppress(OSError):  # a full disk
+            self._console.print(line, highlight=False, **how)  # type: ignore[arg-type]
 
     def _follow(self) -> None:
-        while not self._stop.wait(LOOK_SECONDS):
-            self._look()
-        self._look()
+        going = True
+        while going:
+            going = not self._stop.wait(LOOK_SECONDS)
+            with contextlib.suppress(OSError):  # a folder that cannot be read now
+                self._look()
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -122,7 +129,7 @@ class Progress:
             self._live.update(self._picture(), refresh=True)
         elif time.monotonic() - self._told > PLAIN_SECONDS:
             self._told = time.monotonic()
-            self._console.print(self._totals(), highlight=False)
+            self._print(self._totals())
 
     def _take(self, trial: str, event: dict[str, Any]) -> None:
         state = self._state[trial]
@@ -134,7 +141,7 @@ class Progress:
                 self._ended[trial] = event["end"]
             if not self._live:
                 seconds = event["time"] - state.get("since", event["time"])
-                self._console.print(f"{self._count()} {trial}: {event['end']} ({seconds:.1f} s)", highlight=False)
+                self._print(f"{self._count()} {trial}: {event['end']} ({seconds:.1f} s)")
         elif "steps" in event:
             self._measure(trial, state, event)
         state |= {"event": event, "at": event["time"]}
@@ -166,7 +173,12 @@ class Progress:
 
     def _waits(self, trial: str) -> bool:
         event = self._state[trial].get("event", {})
-        return bool(event.get("waiting")) and not self._folder.store.knows(event["stage"])
+        if not event.get("waiting"):
+            return False
+        try:
+            return not self._folder.store.knows(event["stage"])
+        except OSError:  # a store that is away for now
+            return True
 
     def seconds_left(self) -> float | None:
         """Time left, from the pace of the epochs measured so far; None before the first."""

@@ -107,15 +107,15 @@ def run_sweep(
         try:
             driver.run(address, hours)
         finally:
-            if search:
-                _write_search(search, driver)
-                # what the search has decided on is of the plan now
-                write_sealed(folder.path / "plan.json", summary | {"epochs_distinct": plan.epochs_distinct})
             found = finished(folder, plan)
             statuses = {planned.id: found.get(planned.id, "missing") for planned in plan.planned}
             undecided = search.undecided if search else 0
             outcome = Outcome(folder.path, plan, statuses, driver.stopped, driver.interrupted, undecided=undecided)
             try:
+                if search:
+                    _write_search(search, driver)
+                    # what the search has decided on is of the plan now
+                    write_sealed(folder.path / "plan.json", summary | {"epochs_distinct": plan.epochs_distinct})
                 write_csv(folder)
                 if not driver.interrupted:
                     _report(folder, report, driver, "report.html")

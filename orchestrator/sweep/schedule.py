@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable
 
@@ -54,15 +55,23 @@ class Schedule:
 
     def _look(self, trial: str) -> None:
         """See which stages of a trial exist; what exists once is not looked for again."""
-        for key in self._segments[trial]:
-            if key not in self._made and self._has(key):
-                self._made.add(key)
+        with contextlib.suppress(OSError):  # a store that is away for now: this is about what is best started next
+            for key in self._segments[trial]:
+                if key not in self._made and self._has(key):
+                    self._made.add(key)
 
     def ended(self, trial: str) -> None:
         """A running trial has ended, well or not."""
         with self._lock:
             if self.running.pop(trial, None) is not None:
                 self._look(trial)
+
+    def again(self, trial: str) -> None:
+        """A running trial is to be started anew, before all that wait."""
+        with self._lock:
+            planned = self.running.pop(trial, None)
+            if planned is not None and not self.stopped:
+                self.waiting = {trial: planned, **self.waiting}
 
     def block(self, stage: str) -> list[Planned]:
         """Take out the waiting trials whose chain needs a stage that failed for good."""

@@ -87,8 +87,8 @@ def rung_scheduler(search: Search | None) -> Any:
 class Endings(_NotPickled, Callback):
     """Tells the driver how each trial ended: with what its worker said, with its worker dead (`died`: whether its host
     is lost too, and what Ray knows of it; says whether to start the trial again), or stopped at a rung by the scheduler
-    (`dropped`). Tells it of every worker that a trial gets (`started`), and ends those of trials that have `stalled`.
-    """
+    (`dropped`). Tells it of every worker that a trial gets (`started`), of those of which Tune makes no more (`lost`),
+    and ends those of trials that have `stalled`."""
 
     def __init__(
         self,
@@ -97,9 +97,10 @@ class Endings(_NotPickled, Callback):
         dropped: Callable[[str], None] = lambda trial: None,
         started: Callable[[str], None] = lambda trial: None,
         stalled: Callable[[Iterable[str]], list[str]] = list,
+        lost: Callable[[str], None] = lambda trial: None,
     ) -> None:
         self._ended, self._died, self._dropped = ended, died, dropped
-        self._started, self._stalled = started, stalled
+        self._started, self._stalled, self._lost = started, stalled, lost
         self._workers: dict[str, Any] = {}
         self._looked = 0.0
 
@@ -122,6 +123,12 @@ class Endings(_NotPickled, Callback):
         if not self._died(trial.config["trial"], any(words in error for words in HOST_LOST), error):
             trial.config = {"given_up": True}
             trial.max_failures = 0
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        """Tune gives a trial up. Where a worker dies while it is handed the next trial, Tune hears of it twice: it
+        recovers the trial, and then gives it up."""
+        if "trial" in trial.config:
+            self._lost(trial.config["trial"])
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         """End the workers of trials that make no progress: Tune then hears of their deaths."""

@@ -96,12 +96,16 @@ class Worker(tune.Trainable):
         where that lasts. The pauses grow: a full disk may take a probe and not the next checkpoint."""
         trial, pause, until = self.config["trial"], 1.0, None
         while True:
+            began = time.monotonic()
             try:
+                self.sweep.pull(trial)  # what it did on another machine, or on this one before its copy was lost
                 with pushing(self.sweep, trial), _log_to(self.sweep.growing(trial, "log.txt")):
                     return {"done": True, **self._run(self.config)}
             except RemoteError:  # the store was waited for
                 raise
             except OSError:
+                if time.monotonic() - began > files.STORAGE_SECONDS:  # it was well meanwhile
+                    pause, until = 1.0, None
                 until = until or time.monotonic() + files.STORAGE_SECONDS
                 if not self._written_again(pause, until):
                     raise
@@ -119,7 +123,6 @@ class Worker(tune.Trainable):
 
     def _run(self, config: dict[str, Any]) -> dict[str, Any]:
         trial = Trial.from_json(config["what"])
-        self.sweep.pull(trial.id)  # what it did on another machine
         if not self.rungs:
             begin = {"begin": config["key"], "run": self.run_id, "slots": config["slots"]}
             where = {"model": model_label(trial.model), "host": socket.gethostname(), "pid": os.getpid()}
@@ -141,7 +144,9 @@ class Worker(tune.Trainable):
             result = run_trial(self.sweep, setting, trial, config["key"], watch, attempt=len(begun), rungs=self.rungs)
         except Stopped:
             if self.told_to_end():
-                self.sweep.tell(trial.id, {"end": "stopped", "why": SIGTERM})
+                with contextlib.suppress(OSError):  # else it counts as a death of the worker's own
+                    self.sweep.tell(trial.id, {"end": "stopped", "why": SIGTERM})
+                    self.sweep.push(trial.id)
                 raise _ToldToEnd from None
             self.sweep.tell(trial.id, {"end": "stopped"})
             return {"status": "stopped"}

@@ -75,8 +75,12 @@ class Tracker:
         self._given_up = False
 
     def give_up(self) -> None:
-        """Let a pass that runs in another thread write no further trial: it ends as one that is behind."""
+        """Let a pass that runs in another thread end at its next step, as one that is behind, and no other begin."""
         self._given_up = True
+
+    def _go_on(self) -> None:
+        if self._given_up:
+            raise TrackingError("not waited for any longer")
 
     def sync(self, status: str | None = None) -> Report:
         """Write the run of every trial that has a result, show how far the running ones are, and set the parent's
@@ -84,6 +88,7 @@ class Tracker:
         stands in the report."""
         report = Report()
         try:
+            self._go_on()
             with exclusive(self.folder, self.patience) as identity:
                 self._pass(identity, status, report)
         except Exception as error:
@@ -111,8 +116,7 @@ class Tracker:
         window = self._open(identity)
         changed: set[Cell] = set()
         for trial in self._trials("result.json"):
-            if self._given_up:
-                raise TrackingError("not waited for any longer")
+            self._go_on()
             try:
                 cell = self._settle(window, trial, report)
             except Exception as error:
@@ -121,6 +125,7 @@ class Tracker:
                 report.failed[trial] = reason(error)
             else:
                 changed |= {cell} if cell else set()
+        self._go_on()
         self._average(window, changed)
         ended = status not in (None, "RUNNING")
         if ended:
@@ -129,7 +134,9 @@ class Tracker:
         else:
             self._follow(window)
         self._known.at_first = None
+        self._go_on()
         self._sweep(window, status, ended)
+        self._go_on()
         if status in ("FINISHED", "FAILED"):  # who stopped a sweep does not wait for this
             self._register(window, report)
 

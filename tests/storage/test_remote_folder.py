@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -142,6 +143,22 @@ def test_stop_and_turn_reach_other_machines(machine: Machine) -> None:
     assert (here.stop_requested(), here.turn()) == ("jackpot stop", 3)
     with here.driving():
         assert there.stop_requested() is None
+
+
+def test_a_machine_that_has_lost_its_copy_goes_on_with_what_it_told(machine: Machine) -> None:
+    worker, driver = machine("worker"), machine("driver")
+    for step in range(3):
+        worker.tell("a", {"steps": step})
+    worker.push("a")
+    driver.pull("a")
+    shutil.rmtree(worker.path)
+    worker = machine("worker")
+    worker.pull("a")
+    assert [event["steps"] for event in worker.events("a")] == [0, 1, 2]
+    worker.tell("a", {"steps": 3})
+    worker.push("a")
+    driver.pull("a")
+    assert [event["steps"] for event in driver.events("a")] == [0, 1, 2, 3]
 
 
 def test_a_sweep_and_a_trial_are_found_by_address(machine: Machine, bucket: str) -> None:

@@ -91,9 +91,10 @@ def test_one_claims_a_stage_and_the_driver_frees_it(machine: Machine) -> None:
     with here.claim(KEY, "run", "a"):  # as of a worker that is taken for dead, and lives on
         there.free("run", "b")
         there.free("earlier", "a")
+        there.free("run", "a", OTHER)
         with there.claim(KEY, "run", "a") as taken:
             assert not taken
-        there.free("run", "a")
+        there.free("run", "a", KEY)
         held = there.claim(KEY, "run", "a")
         assert held.__enter__()
     with here.claim(KEY) as again:  # its end has not ended the other's claim

@@ -186,6 +186,41 @@ def test_blocked_trials_do_not_count_as_failures(drive):
     assert driver.stopped is None
 
 
+@pytest.mark.parametrize("happens", ["ended", "died", "dropped"])
+def test_a_folder_that_cannot_be_read_stops_the_sweep_and_nothing_else(drive, monkeypatch, happens):
+    driver = drive()
+    trial, _ = begin(driver)
+
+    def away(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    for read in ("events", "result", "stop_requested"):
+        monkeypatch.setattr(driver.folder, read, away)
+    happening = {
+        "ended": lambda: driver.ended(trial, {"status": "broken", "error": {}}),
+        "died": lambda: driver.died(trial, False, ""),
+        "dropped": lambda: driver.dropped(trial),
+    }
+    assert not happening[happens]()
+    assert "Input/output error" in driver.stopped
+
+
+def test_a_death_on_a_full_disk_is_told_to_those_that_wait_once_there_is_room(drive, monkeypatch):
+    driver = drive()
+    trial, stage = begin(driver, step=3)
+    full, mark = iter([True, True, False]), driver.folder.store.mark_failed
+
+    def once_there_is_room(*arguments):
+        if next(full):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        mark(*arguments)
+
+    monkeypatch.setattr(driver.folder.store, "mark_failed", once_there_is_room)
+    monkeypatch.setattr("orchestrator.engine.files.time.sleep", lambda _: None)
+    die(driver, trial)
+    assert driver.folder.store.failed_in(stage, driver.run_id) == trial
+
+
 @pytest.fixture
 def unwritable(monkeypatch):
     def full(*_):

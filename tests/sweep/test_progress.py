@@ -1,6 +1,8 @@
 """What a running sweep shows, from the events of its trials."""
 
+import errno
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -176,3 +178,45 @@ def test_a_worker_just_started_is_given_its_time(hear, progress):
     progress.started(TRIAL)
     assert hear(59) == []
     assert hear(2) == BOTH
+
+
+class FullDisk(io.StringIO):
+    """What a console prints to, on a disk that is full."""
+
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_cannot_be_shown_is_no_reason_to_look_away(progress, folder, shown):
+    shown.file = FullDisk()
+    folder.tell(TRIAL, {"begin": "key", "pid": 1, "run": "this"})
+    folder.tell(TRIAL, {"end": "done"})
+    progress.say("a line")
+    progress._look()
+    assert progress._ended == {TRIAL: "done"}
+
+
+def test_a_folder_that_cannot_be_read_is_looked_at_again(progress, folder, monkeypatch):
+    monkeypatch.setattr("orchestrator.sweep.progress.LOOK_SECONDS", 0.01)
+    real, failures = Tail.new, iter([True, True])
+
+    def new(tail):
+        if next(failures, False):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(tail)
+
+    monkeypatch.setattr(Tail, "new", new)
+    with progress:
+        folder.tell(TRIAL, {"end": "done"})
+        for _ in range(200):
+            if TRIAL in progress._ended:
+                break
+            time.sleep(0.02)
+    assert progress._ended == {TRIAL: "done"}
+
+
+def test_while_the_store_is_away_who_waited_waits_on(progress, folder, monkeypatch):
+    progress._take(TRIAL, {"time": 1.0, "stage": "a", "kind": "train", "waiting": "what another makes"})
+    monkeypatch.setattr(type(folder.store), "knows", lambda *_: (_ for _ in ()).throw(OSError("away")))
+    assert progress._waits(TRIAL)
+    assert not progress._waits("another")

@@ -152,3 +152,26 @@ def test_it_may_be_stopped_from_another_thread_at_any_moment(plan, made):
             assert schedule.next() is None
     finally:
         sys.setswitchinterval(before)
+
+
+def test_a_trial_that_tune_has_lost_is_handed_out_again_first(schedule):
+    first, second = schedule.next().id, schedule.next().id
+    schedule.again(first)
+    assert [*schedule.running] == [second]
+    assert schedule.next().id == first
+    schedule.stop()
+    schedule.again(first)
+    assert schedule.next() is None
+    assert [*schedule.running] == [second]
+
+
+def test_a_store_that_is_away_keeps_no_slot_empty(plan):
+    def away(key):
+        raise OSError("the store is away")
+
+    schedule = Schedule(plan, away)
+    first = schedule.next()
+    schedule.ended(first.id)
+    others = len(plan.planned) - 1
+    assert {first.id, *(schedule.next().id for _ in range(others))} == {*plan.by_id}
+    assert schedule.next() is None

@@ -21,6 +21,7 @@ from orchestrator.engine.results import repeatable
 from orchestrator.engine.source import source_hash
 from orchestrator.engine.status import epochs_trained
 from orchestrator.spec.loading import load
+from orchestrator.sweep import worker
 from orchestrator.sweep.driver import Driver
 
 # one group: the tests that share the one Ray run in one process
@@ -218,6 +219,25 @@ def test_a_killed_worker_changes_nothing(tmp_path, calm):
     assert steady(folder).equals(steady(calm))
     # the stage in the making is lost, the one before it is not
     assert 0 < trained(folder) - outcome.plan.epochs_distinct <= 12
+
+
+def test_a_worker_that_dies_when_it_is_handed_the_next_trial_loses_none(tmp_path, cluster, monkeypatch):
+    died = tmp_path / "died"
+
+    class Dies(worker.Worker):
+        def reset_config(self, new_config):
+            if died.exists():
+                return super().reset_config(new_config)
+            died.touch()
+            os._exit(1)
+
+    monkeypatch.setattr(worker, "Worker", Dies)
+    spec = {"methods": ["random"], "sparsities": [0.5, 0.7, 0.9], "recipe": {"epochs": 1}, "concurrency": 1}
+    outcome, said, _ = sweep(tmp_path / "sweep", **spec)
+    assert died.exists()
+    assert said.count("its worker process died; started again") == 1
+    assert outcome.exit_code == 0
+    assert [*outcome.statuses.values()] == ["done"] * 3
 
 
 def test_tickets_alone_are_kept(tmp_path, calm):

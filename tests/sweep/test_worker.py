@@ -1,5 +1,6 @@
 """What a worker tells the driver of trials that it cannot run, without Ray's processes."""
 
+import errno
 import os
 import signal
 
@@ -74,6 +75,25 @@ def test_a_folder_that_takes_nothing_for_a_while_loses_nothing(step, sweep_folde
     assert (told["status"], result["status"]) == ("done", "done")
 
 
+def test_a_folder_that_is_full_again_later_is_waited_for_again(step, monkeypatch):
+    from orchestrator.sweep.worker import Worker
+
+    clock, tries, real = [0.0], [], Worker._run
+
+    def run(worker, config):
+        tries.append(clock[0])
+        if len(tries) in (1, 2):
+            clock[0] += 1000.0 * (len(tries) - 1)  # the second has run for long
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(worker, config)
+
+    monkeypatch.setattr(Worker, "_run", run)
+    monkeypatch.setattr("orchestrator.sweep.worker.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("orchestrator.sweep.worker.time.sleep", lambda seconds: clock.append(clock.pop() + seconds))
+    assert step()[0]["status"] == "done"
+    assert tries == [0.0, 1.0, 1002.0]
+
+
 def test_a_sweep_that_is_to_stop_waits_for_no_folder(step, sweep_folder, monkeypatch):
     def stop(worker, folder):
         takes_nothing(worker, folder)
@@ -100,13 +120,18 @@ def test_a_host_that_says_it_will_be_gone_costs_no_epoch(step, sweep_folder, mon
 
         worker.sweep.tell = told
 
-    before = signal.getsignal(signal.SIGTERM)
+    before, pushed = signal.getsignal(signal.SIGTERM), []
+    # for machines that share no folder: the last word is sent
+    monkeypatch.setattr(
+        type(sweep_folder), "push", lambda folder, *what: pushed.append((what, len(folder.events(*what))))
+    )
     with pytest.raises(Exited):
         step(notice)
     assert signal.getsignal(signal.SIGTERM) == before
     (trial,) = [path.name for path in sweep_folder.path.glob("trials/*")]
     last = sweep_folder.events(trial)[-1]
     assert (last["end"], last["why"]) == ("stopped", "SIGTERM")
+    assert pushed[-1] == ((trial,), len(sweep_folder.events(trial)))
     assert sweep_folder.result(trial) is None
     told, result = step()
     assert (told["status"], result["status"]) == ("done", "done")
