@@ -121,17 +121,18 @@ def test_a_host_that_says_it_will_be_gone_costs_no_epoch(step, sweep_folder, mon
         worker.sweep.tell = told
 
     before, pushed = signal.getsignal(signal.SIGTERM), []
-    # for machines that share no folder: the last word is sent
-    monkeypatch.setattr(
-        type(sweep_folder), "push", lambda folder, *what: pushed.append((what, len(folder.events(*what))))
-    )
+
+    def push(folder, trial):  # for machines that share no folder
+        pushed.append((trial, len(folder.events(trial))))
+
+    monkeypatch.setattr(type(sweep_folder), "push", push)
     with pytest.raises(Exited):
         step(notice)
     assert signal.getsignal(signal.SIGTERM) == before
     (trial,) = [path.name for path in sweep_folder.path.glob("trials/*")]
     last = sweep_folder.events(trial)[-1]
     assert (last["end"], last["why"]) == ("stopped", "SIGTERM")
-    assert pushed[-1] == ((trial,), len(sweep_folder.events(trial)))
+    assert pushed[-1] == (trial, len(sweep_folder.events(trial)))
     assert sweep_folder.result(trial) is None
     told, result = step()
     assert (told["status"], result["status"]) == ("done", "done")
