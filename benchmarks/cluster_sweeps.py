@@ -33,7 +33,7 @@ tracking: {uri: TRACKING, experiment: EXPERIMENT}
 """7 trials, of which all but two wait for one dense training."""
 WORKER = "ray::ResourceTrainable"
 """What the command line of a process that runs trials begins with."""
-EPOCHS = 40
+EPOCHS = 24
 """Of each training, so that a fault finds one at work."""
 AHEAD = "CLOCK_AHEAD_SECONDS"
 """The variable of a host whose clock is wrong. Not by libfaketime, under which Python 3.11 cannot sleep."""

@@ -28,28 +28,30 @@ sparsities: [0.9, 0.95]
 seeds: [0, 1]
 concurrency: 2
 """
-# Trainings of a few seconds, so checkpoints every second: set by a plugin, which every process of a sweep loads.
-OFTEN = """
+# what every process of a sweep loads
+PLUGIN = """
 from methods.random import Random
-from orchestrator.engine import training
+from orchestrator.engine import files, training
 
-training.CHECKPOINT_SECONDS = 1.0
+{settings}
 
 
 class Often(Random):
     name = "often"
 """
+OFTEN = "training.CHECKPOINT_SECONDS = 1.0"
+"""Trainings of a few seconds, so checkpoints every second."""
 LONGEST = 900.0
 """Seconds that a sweep may take."""
 
 
-def write_plugin(folder: Path) -> None:
-    """Install the plugin that sets how often trainings are checkpointed; for whoever has the folder on its path."""
+def write_plugin(folder: Path, settings: str = OFTEN) -> None:
+    """Install a plugin that sets constants of this process, for whoever has the folder on its path."""
     points = folder / "shaken_often-1.dist-info"
     points.mkdir(parents=True, exist_ok=True)
     (points / "entry_points.txt").write_text("[jackpot.methods]\noften = shaken_often:Often\n")
     (points / "METADATA").write_text("Metadata-Version: 2.1\nName: shaken-often\nVersion: 1\n")
-    (folder / "shaken_often.py").write_text(OFTEN)
+    (folder / "shaken_often.py").write_text(PLUGIN.format(settings=settings))
 
 
 class Sweep:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from kills import write_plugin
 
 SPEC = """
 name: full
@@ -32,6 +33,7 @@ def can_mount() -> bool:
 def test_a_full_disk_ends_the_sweep_and_loses_nothing(tmp_path, needs_system):
     needs_system(can_mount(), "unshare and mount, and the right to use them (util-linux; root)")
     (tmp_path / "full.yaml").write_text(SPEC)
+    write_plugin(tmp_path / "plugin", "files.STORAGE_SECONDS = 6.0")  # not two minutes
     disk, script = tmp_path / "disk", Path(sys.executable).with_name("jackpot")
     disk.mkdir()
     run = f"{script} run {tmp_path}/full.yaml --out {disk}/sweep"
@@ -44,7 +46,8 @@ def test_a_full_disk_ends_the_sweep_and_loses_nothing(tmp_path, needs_system):
         {run}; echo "second exit $?"
         cp {disk}/sweep/results.csv {tmp_path}/results.csv
     """
-    environment = {**os.environ, "HOME": str(tmp_path), "RAY_AUTH_MODE": "disabled"}
+    path = os.pathsep.join(filter(None, [str(tmp_path / "plugin"), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "HOME": str(tmp_path), "RAY_AUTH_MODE": "disabled", "PYTHONPATH": path}
     ran = subprocess.run(
         ["unshare", "-m", "sh", "-c", shell], env=environment, capture_output=True, text=True, timeout=800, check=False
     )
