@@ -268,6 +268,8 @@ class Found:
     results_equal: bool
     mlflow_equal: bool
     """Whether MLflow holds every result once, and whole."""
+    synced: bool
+    """Whether it does since a `jackpot sync` alone, which the command had asked for."""
     seconds: float
 
 
@@ -323,6 +325,7 @@ def found(sweep: ClusterSweep, calm: ClusterSweep, seconds: float) -> Found:
     """Compare a sweep with one that suffered nothing."""
     mine, theirs = (repeatable(pd.read_csv(each.path / "results.csv")) for each in (sweep, calm))
     damaged = {path.name.rpartition("-")[0] for path in sweep.path.glob("corrupt/*")}
+    synced = sweep.catch_up()
     begun = sum("begin" in event for trial in sweep.events() for event in trial)
     return Found(
         injected=sweep.suffered,
@@ -333,5 +336,6 @@ def found(sweep: ClusterSweep, calm: ClusterSweep, seconds: float) -> Found:
         or all(back >= kept for stage, _, back, kept in sweep.rewinds() if stage not in damaged),
         results_equal=mine.equals(theirs),
         mlflow_equal=sweep.differences() == [],
+        synced=synced,
         seconds=seconds,
     )

@@ -94,6 +94,13 @@ class ClusterSweep(Sweep):
         """What the command has said."""
         return self._said.read_text(errors="replace")
 
+    def catch_up(self) -> bool:
+        """Where the command has said at its end that MLflow is behind, do what it says; whether it has."""
+        behind = "`jackpot sync" in self.said.rpartition("browse: ")[2]
+        if behind:
+            self.head.run(JACKPOT, "sync", self.path)
+        return behind
+
     def differences(self) -> list[str]:
         """How the runs in MLflow differ from the results on disk."""
         ask = "import json, sys; from pathlib import Path; from disturbed_sweeps import differences as found; "

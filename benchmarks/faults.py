@@ -103,7 +103,7 @@ def table_of(rows: list[tuple[str, Found]]) -> Table:
             f"{sum(each.retrained for each in of_fault):.2f}",
             "yes" if equal[0] else "NO",
             "equal" if equal[1] else "DIFFER",
-            "equal" if equal[2] else "DIFFER",
+            f"equal{', after sync' * any(each.synced for each in of_fault)}" if equal[2] else "DIFFER",
         )
     return table
 
