@@ -138,7 +138,7 @@ class Sweep:
                 if start < reached:
                     found.append((stage, reached, start, kept))
                 reached = event["step"] / event["per_epoch"]
-                kept = kept if "epoch" in event else reached  # the end of an epoch is no checkpoint
+                kept = reached if event.get("checkpoint") else kept
         return found
 
     def _wait_for_training(self, process: subprocess.Popen) -> None:

@@ -11,7 +11,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -106,12 +106,14 @@ class SweepFolder:
             self.refuse_links()
             self.path.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"jackpot" * 1024)
-            probe.unlink()
         except OSError as error:
             raise FolderError(
                 f"{self.path}: cannot be written ({error.strerror}); free space, mend its permissions or choose "
                 "another folder with --out"
             ) from error
+        finally:
+            with suppress(OSError):  # a full disk takes the name, and not what is in it
+                probe.unlink(missing_ok=True)
 
     def result(self, trial: str, key: str | None = None) -> dict[str, Any] | None:
         """A trial's result, or None; given its key in the plan, None too for one that another plan has left. A

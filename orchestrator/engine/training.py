@@ -84,7 +84,7 @@ def _run(trainer: Trainer, request: Request, setting: Setting, store: Store, wat
         nonlocal saved
         progress.seconds = seconds()
         store.save_checkpoint(request.key, progress.step, trainer.state())
-        tell({})
+        tell({"checkpoint": True})
         saved = time.monotonic()
 
     def on_step() -> None:

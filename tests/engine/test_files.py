@@ -144,12 +144,14 @@ def test_a_folder_that_cannot_be_made_is_said_with_what_to_do(tmp_path: Path) ->
 
 
 def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
+    def full(path: Path, *_: Any) -> None:
+        path.touch()  # a name takes no room
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(FolderError, match=r"cannot be written \(No space left on device\).*choose another folder"):
         SweepFolder(tmp_path / "sweep").prepare()
+    assert os.listdir(tmp_path / "sweep") == []
 
 
 # Events
