@@ -4,7 +4,7 @@ results and MLflow's runs are those of a sweep that nothing happened to.
     python benchmarks/faults.py [FAULT ...] [--times N] [--epochs E] [--chaos MINUTES] [--seed S] [--json FILE]
 
 Four hosts made of namespaces on this machine (a head and three workers) in one Ray, and a fifth with an MLflow server;
-needs root, util-linux and iproute2. --chaos draws the faults instead, one after the other.
+needs root, util-linux and iproute2. --chaos draws the faults, one after the other, after those that are named.
 """
 
 from __future__ import annotations
@@ -45,10 +45,9 @@ def main() -> None:
         calm = ClusterSweep(rack, "calm", given.epochs)
         calm.go()
         finish(calm)
-        if given.chaos is not None:
-            rows = in_chaos(rack, calm, given.chaos, given.seconds, given.seed)
-        else:
-            rows = one_by_one(rack, calm, given.fault or [*FAULTS], given.times, given.seconds, given.seed)
+        names = given.fault or ([*FAULTS] if given.chaos is None else [])
+        rows = one_by_one(rack, calm, names, given.times, given.seconds, given.seed)
+        rows += in_chaos(rack, calm, given.chaos or 0, given.seconds, given.seed)
     if given.json:
         given.json.write_text(json.dumps([{"fault": name, **asdict(each)} for name, each in rows], indent=1))
     Console(width=130).print(table_of(rows))
@@ -83,6 +82,7 @@ def in_chaos(rack: SweepRack, calm: ClusterSweep, minutes: float, seconds: float
     rows, began = [], time.monotonic()
     for sweep in chaos(sweeps(), minutes, random.Random(seed)):
         rows.append((", ".join(name for name, _ in sweep.suffered), found(sweep, calm, time.monotonic() - began)))
+        print(rows[-1][1], file=sys.stderr, flush=True)
         began = time.monotonic()
     return rows
 
