@@ -33,6 +33,8 @@ ip link set lo up && ip address add "$3/24" dev eth0 && ip link set eth0 up && t
 while :; do sleep 3600 & wait; done
 """
 START_SECONDS = 30.0
+STARTED, JOIN_SECONDS = "Ray runtime started", 120.0
+"""What Ray says when a host has joined, and how long that may take."""
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -191,8 +193,15 @@ class Host:
         (self.folder / "ray.txt").unlink(missing_ok=True)
         started = self.start(*command, said=self.folder / "ray.txt")
         if head is None:
-            until(lambda: listens(self, 6379), f"Ray in {self.name}, see {self.folder}/ray.txt")
+            self.wait_for_ray()  # one that has just begun to listen may turn others away
         return started
+
+    def wait_for_ray(self) -> None:
+        """Wait until the Ray that was started last has joined. Raises TimeoutError with what it has said."""
+        try:
+            until(lambda: STARTED in self.ray_said(), f"Ray in {self.name}", JOIN_SECONDS)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; it said: {self.ray_said()[-2000:]}") from error
 
 
 def _ip(switch: int, command: str) -> str:

@@ -26,9 +26,6 @@ trap 'kill $!; umount -l "$1"; exit' TERM
 sleep infinity & wait
 """
 TOKEN = ".token"
-START_SECONDS = 90.0
-STARTED = "Ray runtime started"
-"""What Ray says when a host has joined."""
 
 
 class Rack:
@@ -114,21 +111,13 @@ class RayRack(Rack):
     def heal(self) -> None:
         """What a launcher does: hosts that are gone are switched on, and Ray is started where it has ended. Returns
         when all have joined."""
-        for hosts in [self.head], self.workers:  # who asks a head that has just begun to listen may be turned away
-            started = []
-            for host in hosts:
-                if not host.alive:
-                    host.boot()
-                if not host.processes("raylet/raylet") or not host.processes("ray start"):
-                    host.signal(signal.SIGKILL, "ray")  # what a killed raylet has left
-                    host.start_ray(None if host is self.head else self.head, 0 if host is self.head else self.cpus)
-                    started.append(host)
-            for host in started:
-                self._wait_for_ray(host)
-
-    @staticmethod
-    def _wait_for_ray(host: Host) -> None:
-        try:
-            until(lambda: STARTED in host.ray_said(), f"Ray in {host.name}", START_SECONDS)
-        except TimeoutError as error:
-            raise TimeoutError(f"{error}; it said: {host.ray_said()[-2000:]}") from error
+        started = []
+        for host in [self.head, *self.workers]:
+            if not host.alive:
+                host.boot()
+            if not host.processes("raylet/raylet") or not host.processes("ray start"):
+                host.signal(signal.SIGKILL, "ray")  # what a killed raylet has left
+                host.start_ray(None if host is self.head else self.head, 0 if host is self.head else self.cpus)
+                started.append(host)
+        for host in started:
+            host.wait_for_ray()

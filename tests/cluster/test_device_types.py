@@ -38,13 +38,13 @@ def test_latencies_are_measured_on_one_type_of_device(tmp_path: Path, needs_syst
         head.start_ray()
         new.start_ray(head, 2, "--labels=ray.io/accelerator-type=NEW")
         old.start_ray(head, 1, "--labels=ray.io/accelerator-type=OLD")
-        joined = "until [ $(ray status | grep -c ' node_') = 3 ]; do sleep 1; done"
-        head.run("bash", "-c", joined, PATH=f"{JACKPOT.parent}:/usr/bin:/bin")
+        for host in (new, old):
+            host.wait_for_ray()
         out = shared / "sweep"
         run = [JACKPOT, "run", shared / "types.yaml", "--address", f"{head.address}:6379", "--out", out]
-        said = head.run("bash", "-c", " ".join(map(str, run)) + " 2>&1", timeout=120)
+        said = head.run("bash", "-c", " ".join(map(str, run)) + " 2>&1", timeout=300)
+        results = [json.loads(path.read_text()) for path in out.glob("trials/*/result.json")]
     assert "latencies are measured on machines with NEW" in said
-    results = [json.loads(path.read_text()) for path in out.glob("trials/*/result.json")]
     assert [result["status"] for result in results] == ["done"] * 6
     assert {result["host"]["hostname"] for result in results} == {"new", "old"}
     assert {record["host"] for result in results for record in result["latency"]} == {"new"}
