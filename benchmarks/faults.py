@@ -19,10 +19,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from cluster_faults import FAULTS, Found, chaos, finish, found, shake
+from cluster_faults import FAULTS
 from cluster_sweeps import EPOCHS, ClusterSweep, SweepRack
 from rich.console import Console
 from rich.table import Table
+from shaken_clusters import Found, chaos, finish, found, shake
 
 
 def main() -> None:

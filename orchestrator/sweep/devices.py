@@ -49,6 +49,17 @@ def sweep_device(nodes: list[dict[str, Any]], each: Resources, wished: str | Non
     return max(sorted(filter(None, there)), key=lambda kind: there[kind])
 
 
+def device_of(spec: Spec, slots: int) -> str | None:
+    """The device type that the latencies of a sweep are measured on in the Ray of this process; None where the machines
+    are all alike, or nothing is measured. See `sweep_device`."""
+    import ray
+
+    if not spec.latency.enabled:
+        return None
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    return sweep_device(nodes, spec.resources, spec.latency.device, slots)
+
+
 def own_type() -> str:
     """The device type of the machine that this worker runs on; empty where Ray knows none."""
     import ray

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import tempfile
 import threading
 import time
@@ -23,6 +22,7 @@ from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import blank_result, write_result
 from orchestrator.spec.models import Spec
 from orchestrator.sweep.deaths import Deaths
+from orchestrator.sweep.leaving import Leaving, timer
 from orchestrator.sweep.outcome import resume_hint
 from orchestrator.sweep.progress import Progress
 from orchestrator.sweep.ratio_search import RatioSearch
@@ -35,13 +35,6 @@ log = logging.getLogger(__name__)
 
 SUMMARY_SECONDS = 10.0
 """How often the summary of a search that runs is brought up to date."""
-
-STOP_SECONDS = 3.5
-"""How long workers get to keep their checkpoints before the driver leaves all the same."""
-
-TRACKING_SECONDS, STOPPED_SECONDS = 60.0, 10.0
-"""How long the last results may take to reach MLflow, and in a sweep that was told to stop; what is late is brought by
-`jackpot sync`."""
 
 
 class Driver:
@@ -65,10 +58,6 @@ class Driver:
         self._deaths = Deaths(folder, self.run_id, spec.failures.max_failures)
         self.stopped: str | None = None
         self.interrupted = False
-        self._leave_by: float | None = None
-        self._leaving: threading.Timer | None = None
-        self._may_leave = leave
-        self._storage = ""
         self.search = search
         self._turns = 0
         self._summarised = 0.0
@@ -78,6 +67,9 @@ class Driver:
         self.schedule = Schedule(plan, folder.store.knows)
         undecided = (lambda: search.undecided) if search else (lambda: 0)
         self.progress = Progress(folder, plan, self.schedule, self.run_id, console, undecided)
+        self.leaving = Leaving(
+            leave, self.progress.close, lambda: f"stopped: {self.stopped}; {resume_hint(self.folder)}"
+        )
 
     def run(self, address: str | None, hours: float | None) -> None:
         """Run what is left. Returns when all of it has ended or the sweep was stopped."""
@@ -86,7 +78,7 @@ class Driver:
         deadline = None
         if hours is not None:
             seconds = min(hours * 3600, threading.TIMEOUT_MAX)
-            deadline = _timer(seconds, lambda: self.stop(f"--max-hours {hours:g} is over"))
+            deadline = timer(seconds, lambda: self.stop(f"--max-hours {hours:g} is over"))
         if self.search:
             self.folder.say_turn(0)  # what an earlier run has left says nothing
         try:
@@ -96,24 +88,28 @@ class Driver:
                 while self.schedule.waiting:  # lost when Tune would take no more
                     self._fit()
         finally:
-            for timer in (deadline, self._leaving):
-                if timer:
-                    timer.cancel()
+            self.leaving.cancel()
+            if deadline:
+                deadline.cancel()
 
     def _fit(self) -> None:
         from ray import tune  # Ray is loaded only where a sweep really runs
 
+        from orchestrator.sweep.devices import device_of
         from orchestrator.sweep.search import Endings, PlannedSearch, rung_scheduler
         from orchestrator.sweep.worker import Worker
 
         slots = trial_slots(self.spec.resources, self.spec.concurrency)
         resources = {"cpu": self.spec.resources.cpu, "gpu": self.spec.resources.gpu}
+        if (device := device_of(self.spec, slots)) is not None:
+            self.progress.say(f"note: latencies are measured on machines with {device}")
         worker = tune.with_parameters(
             Worker, spec=self.spec, folder=self.folder.address, run=self.run_id, cwd=os.getcwd(),
-            device=self._device(slots),
+            device=device,
         )  # fmt: skip
+        endings = Endings(self.ended, self.died, self.dropped, self.progress.started, self.stalled, self.schedule.again)
         with tempfile.TemporaryDirectory(prefix="jackpot-tune-") as storage:
-            self._storage = storage
+            self.leaving.storage = storage
             tuner = tune.Tuner(
                 tune.with_resources(worker, resources),
                 tune_config=tune.TuneConfig(
@@ -129,35 +125,12 @@ class Driver:
                     name="sweep",
                     storage_path=storage,
                     verbose=0,
-                    callbacks=[
-                        Endings(
-                            self.ended,
-                            self.died,
-                            self.dropped,
-                            self.progress.started,
-                            self.stalled,
-                            self.schedule.again,
-                        )
-                    ],
+                    callbacks=[endings],
                     failure_config=tune.FailureConfig(max_failures=-1),  # `died` says when it is enough
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 ),
             )
             tuner.fit()
-
-    def _device(self, slots: int) -> str | None:
-        """The device type that latencies are measured on, where the machines are not all alike."""
-        import ray
-
-        from orchestrator.sweep.devices import sweep_device
-
-        if not self.spec.latency.enabled:
-            return None
-        nodes = [node for node in ray.nodes() if node["Alive"]]
-        device = sweep_device(nodes, self.spec.resources, self.spec.latency.device, slots)
-        if device is not None:
-            self.progress.say(f"note: latencies are measured on machines with {device}")
-        return device
 
     def _share(self) -> None:
         """Bring here what running trials say of themselves, and there what is known of the sweep."""
@@ -332,34 +305,9 @@ class Driver:
         """Another driver has taken over: end without a word to its workers, and take one's own along."""
         self.stopped, self.interrupted = "another process has taken this sweep over", True
         self.schedule.stop()
-        if self._may_leave:
-            self._leave()
+        self.leaving.now()
 
     def interrupt(self) -> None:
         """Ctrl-C: stop; a command leaves within five seconds whatever happens."""
-        if self._leave_by is None:
-            self._leave_by = time.monotonic() + STOP_SECONDS
-            self._leaving = _timer(STOP_SECONDS, self._leave) if self._may_leave else None
+        self.leaving.soon()
         self.stop("interrupted")
-
-    def patience(self) -> float:
-        """Seconds that the last results may still take to reach MLflow."""
-        if self._leave_by is not None:
-            return max(0.3, self._leave_by - time.monotonic())
-        return STOPPED_SECONDS if self.interrupted else TRACKING_SECONDS
-
-    def _leave(self) -> None:
-        try:
-            self.progress.close()
-            shutil.rmtree(self._storage, ignore_errors=True)
-            print(f"stopped: {self.stopped}; {resume_hint(self.folder)}", flush=True)
-        finally:
-            os._exit(130)  # Ray's processes end with the driver that started them
-
-
-def _timer(seconds: float, call: Callable[[], None]) -> threading.Timer:
-    """A running clock that keeps no process alive."""
-    timer = threading.Timer(seconds, call)
-    timer.daemon = True
-    timer.start()
-    return timer

@@ -121,7 +121,7 @@ def run_sweep(
                     _report(folder, report, driver, "report.html")
             finally:
                 if follower:
-                    outcome.tracking = follower.close(driver.patience(), run_status(folder))
+                    outcome.tracking = follower.close(driver.leaving.patience(driver.interrupted), run_status(folder))
         if folder.still_driving():  # not over what another driver has written since it took over
             folder.push()
             if spec.keep == "tickets" and outcome.exit_code == 0:

@@ -4,8 +4,9 @@ import random
 import time
 
 import pytest
-from cluster_faults import FAULTS, chaos, found, shake
+from cluster_faults import FAULTS
 from cluster_sweeps import ClusterSweep
+from shaken_clusters import chaos, found, shake
 
 # one group: the tests that share the rack run in one process
 SHARED = pytest.mark.xdist_group("rack")

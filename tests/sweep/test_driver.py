@@ -13,6 +13,7 @@ from orchestrator.engine.plan import make_plan
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import blank_result, write_result
 from orchestrator.sweep import driver as module
+from orchestrator.sweep import leaving
 from orchestrator.sweep.deaths import MOST_HOSTS
 from orchestrator.sweep.driver import Driver
 from orchestrator.sweep.outcome import finished
@@ -247,11 +248,11 @@ def test_a_result_waits_for_a_folder_that_is_full(drive, monkeypatch):
 
 
 def test_ctrl_c_is_heard_where_the_folder_takes_no_more(drive, unwritable, monkeypatch):
-    monkeypatch.setattr(module, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(leaving, "STOP_SECONDS", 0.2)
     left = threading.Event()
     monkeypatch.setattr(os, "_exit", lambda status: left.set() if status == 130 else None)
     driver = drive()
-    driver._may_leave = True
+    driver.leaving.may = True
     driver.interrupt()
     driver.interrupt()
     assert driver.schedule.next() is None
@@ -259,10 +260,10 @@ def test_ctrl_c_is_heard_where_the_folder_takes_no_more(drive, unwritable, monke
 
 
 def test_a_process_that_only_called_it_is_not_ended(drive, monkeypatch):
-    monkeypatch.setattr(module, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(leaving, "STOP_SECONDS", 0.1)
     monkeypatch.setattr(os, "_exit", lambda status: pytest.fail("left"))
     driver = drive()
     driver.interrupt()
     time.sleep(0.3)
     assert driver.interrupted
-    assert driver.patience() == 0.3  # the promised seconds are over
+    assert driver.leaving.patience(True) == 0.3  # the promised seconds are over
