@@ -95,16 +95,16 @@ def table_of(rows: list[tuple[str, Found]]) -> Table:
         table.add_column(name, justify="left" if name == "fault" else "right")
     for name in dict.fromkeys(name for name, _ in rows):
         of_fault = [each for other, each in rows if other == name]
-        equal = [all(getattr(e, what) for e in of_fault) for what in ("faithful", "results_equal", "mlflow_equal")]
+        faithful, in_mlflow = (all(getattr(each, what) for each in of_fault) for what in ("faithful", "mlflow_equal"))
         table.add_row(
             name,
             str(sum(len(each.injected) for each in of_fault)),
             str(sum(each.lost for each in of_fault)),
             str(sum(each.repeated for each in of_fault)),
             f"{sum(each.retrained for each in of_fault):.2f}",
-            "yes" if equal[0] else "NO",
-            "equal" if equal[1] else "DIFFER",
-            f"equal{', after sync' * any(each.synced for each in of_fault)}" if equal[2] else "DIFFER",
+            "yes" if faithful else "NO",
+            "DIFFER" if any(each.results_differ for each in of_fault) else "equal",
+            f"equal{', after sync' * any(each.synced for each in of_fault)}" if in_mlflow else "DIFFER",
         )
     return table
 

@@ -30,7 +30,8 @@ class Found:
     faithful: bool
     """Whether every training went back to its last checkpoint at most. Not asked of those whose stage was damaged, nor
     where a clock was wrong, for what came after what is known by the hosts' clocks."""
-    results_equal: bool
+    results_differ: list[str]
+    """Where the results are not those of the sweep that suffered nothing."""
     mlflow_equal: bool
     """Whether MLflow holds every result once, and whole."""
     synced: bool
@@ -86,6 +87,21 @@ def chaos(sweeps: Iterator[ClusterSweep], minutes: float, draw: random.Random) -
         yield sweep
 
 
+def differing(mine: pd.DataFrame, theirs: pd.DataFrame) -> list[str]:
+    """Where two tables of results differ, in words; nothing where they are equal."""
+    if mine.equals(theirs):
+        return []
+    if [*mine] != [*theirs] or [*mine["trial"]] != [*theirs["trial"]]:
+        return [f"trials and columns: {sorted({*mine['trial'], *mine} ^ {*theirs['trial'], *theirs})}"]
+    said = [
+        f"{trial}: {column} {before!r}, now {after!r}"
+        for column in theirs
+        for trial, before, after in zip(theirs["trial"], theirs[column], mine[column], strict=True)
+        if before != after and not (pd.isna(before) and pd.isna(after))
+    ]
+    return said or [f"kinds of columns: {[*theirs.dtypes]}, now {[*mine.dtypes]}"]
+
+
 def found(sweep: ClusterSweep, calm: ClusterSweep, seconds: float) -> Found:
     """Compare a sweep with one that suffered nothing."""
     mine, theirs = (repeatable(pd.read_csv(each.path / "results.csv")) for each in (sweep, calm))
@@ -99,7 +115,7 @@ def found(sweep: ClusterSweep, calm: ClusterSweep, seconds: float) -> Found:
         retrained=sweep.trained - sweep.distinct,
         faithful="clock wrong" in dict(sweep.suffered)
         or all(back >= kept for stage, _, back, kept in sweep.rewinds() if stage not in damaged),
-        results_equal=mine.equals(theirs),
+        results_differ=differing(mine, theirs),
         mlflow_equal=sweep.differences() == [],
         synced=synced,
         seconds=seconds,
