@@ -112,7 +112,8 @@ def _check_sparsity(bench: TrialBench, trial: Trial, weights: Tensors, masks: Te
 
 def costs(bench: TrialBench, trial: Trial) -> dict[str, float]:
     """Epochs, seconds and FLOPs of training: of the whole chain, as far as it came, and the epochs that are this
-    trial's own. FLOPs are those of forward and backward passes if removed weights cost nothing."""
+    trial's own. What was trained again for a kill or a damaged stage counts nowhere. FLOPs are those of forward and
+    backward passes if removed weights cost nothing."""
     store, per_epoch = bench.store, bench.setting.per_epoch
     ends: dict[str, tuple[int, int]] = {}
     for request in bench.requests.values():
@@ -122,12 +123,12 @@ def costs(bench: TrialBench, trial: Trial) -> dict[str, float]:
         ends[request.run] = (request.start, max(until, request.until))
     steps, own, seconds, macs = 0, 0, 0.0, 0.0
     for run, (start, until) in ends.items():
-        last = store.meta(training_key(run, until)) or {}
+        last = store.record(training_key(run, until)) or {}
         steps += last.get("at", until) - start  # `at` where it diverged
         seconds += last.get("seconds", 0.0)
         macs += last.get("macs", 0.0)
         for step in {*bench.watch.cuts.get(run, []), until}:
-            meta = store.meta(training_key(run, step)) if step <= until else None
+            meta = store.record(training_key(run, step)) if step <= until else None
             own += meta["steps"] if meta and meta.get("trial") == trial.id else 0
     return {
         "cost/epochs": float(Fraction(steps, per_epoch)),

@@ -60,6 +60,13 @@ class RemoteStore(Store):
             return found
         return None
 
+    def _record_aside(self, key: str) -> dict[str, Any] | None:
+        for name in sorted(self.remote.objects("corrupt")):
+            if name.startswith(f"corrupt/{key}-") and name.endswith("/stage.json"):
+                with contextlib.suppress(Corrupt):
+                    return unsealed(self.remote.get(name) or b"", name)
+        return None
+
     def has(self, key: str) -> bool:
         """See Store."""
         return super().meta(key) is not None or self.remote.has(self._name(key))
@@ -129,8 +136,8 @@ class RemoteStore(Store):
     def _move_aside(self, key: str, record: bytes, reason: str) -> None:
         """Keep a damaged stage's objects under corrupt/."""
         aside = f"corrupt/{key}-{uuid.uuid4().hex[:8]}"
-        self.remote.delete(self._name(key))  # first: a stage without its record does not exist
-        self.remote.put(f"{aside}/stage.json", record)
+        self.remote.put(f"{aside}/stage.json", record)  # before it is gone there: costs are counted by it
+        self.remote.delete(self._name(key))  # before the rest: a stage without its record does not exist
         for name in self.remote.objects(self._name(key, "")):
             if not name.endswith("/stage.json") and (content := self.remote.get(name)) is not None:
                 self.remote.put(f"{aside}/{name.rpartition('/')[2]}", content)

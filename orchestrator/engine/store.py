@@ -7,6 +7,7 @@ checksum: a stage that fails it is set aside under corrupt/ and computed anew.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -54,6 +55,16 @@ class Store:
         except (Corrupt, NotADirectoryError, IsADirectoryError) as error:
             self.set_aside(key, str(error))
             return None
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        """What is recorded of a stage, or was of one that is set aside and not made anew yet; else None."""
+        return self.meta(key) or self._record_aside(key)
+
+    def _record_aside(self, key: str) -> dict[str, Any] | None:
+        for path in sorted(self.folder.glob(f"corrupt/{key}-*/stage.json")):
+            with contextlib.suppress(OSError, Corrupt):
+                return read_sealed(path)
+        return None
 
     def has(self, key: str) -> bool:
         """Whether the stage exists."""

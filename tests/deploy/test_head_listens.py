@@ -116,7 +116,9 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     )  # fmt: skip
     seen = re.search(r"^FOUND (.*)$", done.stdout, re.MULTILINE)
     assert seen, done.stdout[-3000:] + done.stderr[-3000:]
-    return json.loads(seen.group(1)) | {"file": request.param}
+    logs = sorted(path for path in (home / "ray").glob("session_2*/logs/ray_client_server*") if path.is_file())
+    log = "\n".join(f"{path.name}:\n{path.read_text(errors='replace')[-3000:]}" for path in logs)
+    return json.loads(seen.group(1)) | {"file": request.param, "client_log": log}
 
 
 def test_dashboard_and_mlflow_listen_on_loopback_alone(found: dict[str, Any]) -> None:
@@ -139,7 +141,7 @@ def test_nobody_gets_in_without_the_token(found: dict[str, Any]) -> None:
     status, said = found["status"]["right"]
     assert (status, "Total Usage" in said) == (0, True), said
     status, said = found["client"]["right"]
-    assert (status, "INSIDE 1" in said) == (0, True), said
+    assert (status, "INSIDE 1" in said) == (0, True), f"{said}\n{found['client_log']}"
 
 
 def test_the_head_offers_nothing_to_a_trial(found: dict[str, Any]) -> None:

@@ -108,6 +108,17 @@ def test_a_damaged_stage_is_set_aside_with_a_warning_and_can_be_made_again(
     assert tensors["b"] == 2
 
 
+def test_the_record_of_a_stage_that_was_set_aside_is_known_until_it_is_made_anew(store: Store) -> None:
+    assert store.record(KEY) is None
+    store.write(KEY, make_tensors(1.0), {"trial": "first"})
+    _flip(store.path(KEY) / "data.safetensors")
+    assert store.read(KEY) is None
+    assert (store.meta(KEY), (store.record(KEY) or {})["trial"]) == (None, "first")
+    assert store.record("f" * 64) is None
+    store.write(KEY, make_tensors(1.0), {"trial": "second"})
+    assert (store.record(KEY) or {})["trial"] == "second"
+
+
 @pytest.mark.parametrize("damage", [_truncate, _flip, _empty])
 def test_what_was_read_and_checked_stays_as_it_was(store: Store, damage: Any) -> None:
     store.write(KEY, make_tensors(), {"kind": "train"})

@@ -16,12 +16,16 @@ from torch.nn import functional as F
 from trial_runs import only, run, run_all
 
 from orchestrator.api import load_ticket
+from orchestrator.engine.bench import TrialBench
+from orchestrator.engine.chain import follow
 from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.metrics import costs
 from orchestrator.engine.nets import build
 from orchestrator.engine.plan import make_plan
 from orchestrator.engine.results import METRICS
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.status import epochs_trained
+from orchestrator.engine.watch import Watch
 from orchestrator.spec.models import Spec
 
 MakeSpec = Callable[..., Spec]
@@ -189,6 +193,39 @@ def test_epochs_new_add_up_to_what_is_trained_where_a_rewinding_step_is_added(
     # two tickets of 2 and 1 epochs, and the first epoch of the dense training once more, whose weights were not kept
     assert epochs_trained([told]) == 2 + 1 + 1
     assert sum(result["metrics"]["cost/epochs_new"] for result in found) == 2 + 1 + 1
+
+
+def test_a_damaged_training_is_the_cost_of_the_trial_that_it_was(make_spec: MakeSpec, folder: SweepFolder) -> None:
+    """Also where that one has its result, and another makes the stage anew."""
+    spec = make_spec(methods=["dense", {"name": "lottery", "fraction": 0.6}], sparsities=[0.5])
+    calm = run_all(folder, spec)
+    dense, ticket = sorted(calm, key=lambda trial: calm[trial]["method"])
+    (shared,) = make_plan(spec).by_id[dense].chain.trainings
+    folder.store.set_aside(shared.key, "damaged, as in this test")
+    told: list[dict[str, Any]] = []
+    plan = make_plan(spec).given([ticket], folder.store.has)
+    assert plan.owners[shared.key] == dense
+    again = run(folder, plan, plan.by_id[dense], spec, tell=told.append)
+    assert epochs_trained([told]) == 2
+    for name in ("cost/epochs", "cost/epochs_new", "cost/train_flops"):
+        assert again["metrics"][name] == calm[dense]["metrics"][name]
+    assert again["metrics"]["cost/epochs_new"] == 0
+
+
+def test_costs_are_counted_where_a_training_was_just_set_aside(make_spec: MakeSpec, folder: SweepFolder) -> None:
+    spec = make_spec(methods=[{"name": "lottery", "fraction": 0.6}], sparsities=[0.5])
+    (planned,) = make_plan(spec).planned
+    trial, setting = planned.trial, Setting(spec, planned.trial.model)
+    bench = TrialBench(
+        setting, trial.method_class, trial.seed, trial.sparsity, folder.store, torch.device("cpu"),
+        Watch(trial=planned.id),
+    )  # fmt: skip
+    follow(bench, trial.method, trial.arm.check, trial.tested)
+    before = costs(bench, trial)
+    assert (before["cost/epochs"], before["cost/epochs_new"]) == (4, 4)
+    for request in planned.chain.trainings:
+        folder.store.set_aside(request.key, "damaged, as in this test")
+    assert costs(bench, trial) == before
 
 
 def test_names_with_a_slash_are_weights_like_any_other(

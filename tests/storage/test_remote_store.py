@@ -46,7 +46,7 @@ def test_damage_in_the_store_is_set_aside_and_made_anew(
     machine: Machine, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     here, there = machine("here").store, machine("there").store
-    here.write(KEY, tensors(1), {})
+    here.write(KEY, tensors(1), {"trial": "first"})
     (data,) = [name for name in here.remote.objects("stages") if "data-" in name]
     if what == "no data":
         here.remote.delete(data)
@@ -56,6 +56,7 @@ def test_damage_in_the_store_is_set_aside_and_made_anew(
         assert there.read(KEY) is None
     assert "to be computed anew" in caplog.text
     assert [name for name in there.remote.objects("corrupt") if name.endswith("stage.json")]
+    assert (there.record(KEY) or {}).get("trial") == (None if what == "record" else "first")
     assert there.write(KEY, tensors(1), {})
     assert machine("third").store.read(KEY)[0]["w"].tolist() == [1, 1, 1]
 
