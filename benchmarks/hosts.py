@@ -32,6 +32,13 @@ until ip link show eth0 >/dev/null 2>&1; do sleep 0.02; done
 ip link set lo up && ip address add "$3/24" dev eth0 && ip link set eth0 up && touch /tmp/up
 while :; do sleep 3600 & wait; done
 """
+READ_ONLY = """
+mkdir -p /tmp/read-only
+mount --bind "$1" /tmp/read-only
+mount -o remount,bind,ro /tmp/read-only
+mount --bind /tmp/read-only "$1"
+umount /tmp/read-only
+"""
 START_SECONDS = 30.0
 STARTED, JOIN_SECONDS = "Ray runtime started", 120.0
 """What Ray says when a host has joined, and how long that may take."""
@@ -110,7 +117,9 @@ class Host:
             check=False,
         )  # fmt: skip
         if ran.returncode:
-            raise subprocess.CalledProcessError(ran.returncode, [*command], ran.stdout, ran.stderr + ran.stdout)
+            error = subprocess.CalledProcessError(ran.returncode, [*command], ran.stdout, ran.stderr + ran.stdout)
+            error.add_note(f"in the host {self.name}: {error.stderr}")
+            raise error
         return ran.stdout
 
     def start(self, *command: str | Path, said: Path, **variables: str) -> subprocess.Popen:
@@ -168,9 +177,8 @@ class Host:
 
     def read_only(self) -> None:
         """Nothing in the shared folder can be opened for writing any more."""
-        # a mount over the mount, for the one below cannot change while a log is open
-        self.run("mount", "--bind", self._shared, self._shared)
-        self.run("mount", "-o", "remount,bind,ro", self._shared)
+        # a mount over the mount, made elsewhere: one that is in use cannot change while a file is open for writing
+        self.run("sh", "-ec", READ_ONLY, "read_only", self._shared)
 
     def writable(self) -> None:
         """Undo `read_only`."""

@@ -73,6 +73,13 @@ def test_a_link_is_cut_and_mended(two, tmp_path):
 def test_the_shared_folder_takes_nothing_for_a_while(two, rack):
     red, blue = two
     red.run("touch", rack.shared / "before")
+    # also where there is hardly a moment in which no file is open for writing
+    write = f"while :; do exec 3>> {rack.shared}/before; done 2> /dev/null"
+    writing = red.start("bash", "-c", write, said=rack.folder / "writing.txt")
+    for _ in range(10):
+        red.read_only()
+        red.writable()
+    writing.kill()
     red.read_only()
     with pytest.raises(subprocess.CalledProcessError, match="non-zero"):
         red.run("touch", rack.shared / "meanwhile")
