@@ -158,7 +158,9 @@ class Host:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.init, signal.SIGKILL)
         self._unshare.wait()
-        # the kernel takes a moment to drop the namespace, and the link with it
+        # by hand, for a connection whose other end was cut off keeps the namespace, and the link with it, for a minute
+        with contextlib.suppress(RuntimeError):
+            _ip(self._switch, f"link delete {self.name}")
         until(lambda: not has_link(self._switch, self.name), f"{self.name} to be gone")
 
     def boot(self) -> None:

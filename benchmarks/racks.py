@@ -46,13 +46,15 @@ class Rack:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for host in self.hosts.values():
-            if host.alive:
-                host.kill()
-        self._switch.kill()
-        self._switch.wait()
-        self._disk.terminate()
-        self._disk.wait()
+        try:
+            for host in self.hosts.values():
+                if host.alive:
+                    host.kill()
+        finally:
+            self._switch.kill()
+            self._switch.wait()
+            self._disk.terminate()
+            self._disk.wait()
 
     def add(self, names: Sequence[str], **variables: str) -> list[Host]:
         """Switch on hosts of these names, with variables for the environment of all that runs in them."""

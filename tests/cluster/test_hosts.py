@@ -70,6 +70,22 @@ def test_a_link_is_cut_and_mended(two, tmp_path):
     assert answers(blue, red)
 
 
+def test_a_host_is_gone_at_once_also_with_a_connection_that_was_cut(two, rack, tmp_path):
+    red, blue = two
+    listen(red, tmp_path)
+    assert answers(blue, red)
+    talk = f"import socket, time; s = socket.create_connection(('{red.address}', 5000)); print('up', flush=True)\n"
+    talk += "while True: s.send(bytes(100)); time.sleep(0.1)"
+    blue.start(sys.executable, "-c", talk, said=tmp_path / "talk.txt")
+    until(lambda: "up" in (tmp_path / "talk.txt").read_text(), "a connection")
+    red.cut()
+    time.sleep(1)
+    blue.kill()  # the kernel would hold its network until it gives up what was sent
+    red.mend()
+    blue.boot()
+    assert answers(blue, red)
+
+
 def test_the_shared_folder_takes_nothing_for_a_while(two, rack):
     red, blue = two
     red.run("touch", rack.shared / "before")
