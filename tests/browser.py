@@ -40,6 +40,7 @@ def opened(browser: Any, file: Path, width: int = 1280, scheme: str = "light", f
     """A page from the disk, its plots drawn. At its end: it has said nothing, asked for nothing but itself, and never
     scrolled sideways."""
     context = browser.new_context(offline=True, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    context.set_default_timeout(60_000)
     page, said = context.new_page(), []
     # parallel coordinates are drawn with WebGL, which complains of its own speed where there is no GPU
     page.on("console", lambda message: None if "GL Driver" in message.text else said.append(message.text))

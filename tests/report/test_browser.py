@@ -204,6 +204,7 @@ def test_it_works_in_the_frame_that_mlflow_shows_artifacts_in(browser: Any, page
     with opened(browser, frame) as page:
         inner = page.frame_locator("iframe")
         inner.locator(".plot .main-svg").first.wait_for()
+        drawn(page.frames[1])  # all of them: what is being clicked must not move
         mean(inner).click()
         assert len(inner.locator("tr.marked:visible").all()) == 4
         assert inner.locator("a.folder").first.get_attribute("href") is None
