@@ -171,9 +171,8 @@ class TrialBench(PlanningBench):
             self.store.mark_failed(request.key, self.watch.run, self.watch.trial)
             raise StageFailed(request.key) from error
         known = {"kind": request.kind, "inputs": list(request.inputs), "made": time.time()}
-        owner = self.watch.owners.get(request.key, self.watch.trial)
-        if before := self.store.record(request.key):  # it was damaged: its cost stays with the trial that had it
-            owner = before["trial"]
+        before = self.store.record(request.key) or {}  # of a damaged one, whose cost stays with the trial that had it
+        owner = before.get("trial", self.watch.owners.get(request.key, self.watch.trial))
         self.store.write(request.key, tensors, {**known, "trial": owner, **meta})
         self.store.drop_checkpoint(request.key)
 
