@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import tarfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -249,12 +248,10 @@ def _unreachable(*_: Any, **__: Any) -> None:
 
 def test_a_download_that_fails_says_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torchvision.datasets.utils.download_url", _unreachable)
-    began = time.monotonic()
     (problem,) = _problems(tmp_path / "new" / "cifar-10-batches-py", download=True)
     assert problem.startswith(
         f"{tmp_path}/new/cifar-10-batches-py does not exist, and the download failed (Name or service not known); put "
     )
-    assert time.monotonic() - began < 5
     assert not (tmp_path / "new").exists()
 
 
