@@ -214,6 +214,8 @@ class _Teller:
         if event != self._last:
             of_machine = system_metrics() if self._system and "epoch" in event else {}
             self._sweep.tell(self._trial, {**event, **of_machine})
+            if "checkpoint" in event or ("step" in event and event["step"] == event["until"]):
+                self._sweep.push(self._trial)  # what was trained is known before a stage of it can be used elsewhere
         self._last = event
 
 

@@ -7,6 +7,7 @@ import pickle
 import tarfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -247,11 +248,13 @@ def _unreachable(*_: Any, **__: Any) -> None:
 
 
 def test_a_download_that_fails_says_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torchvision.datasets.utils.download_url", _unreachable)
+    asked = Mock(side_effect=OSError("Name or service not known"))
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", asked)
     (problem,) = _problems(tmp_path / "new" / "cifar-10-batches-py", download=True)
     assert problem.startswith(
         f"{tmp_path}/new/cifar-10-batches-py does not exist, and the download failed (Name or service not known); put "
     )
+    asked.assert_called_once()  # not again and again
     assert not (tmp_path / "new").exists()
 
 

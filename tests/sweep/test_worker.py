@@ -3,11 +3,13 @@
 import errno
 import os
 import signal
+from unittest.mock import Mock, call
 
 import pytest
 
 from orchestrator.engine.plan import make_plan
 from orchestrator.engine.status import epochs_trained
+from orchestrator.sweep import worker
 from orchestrator.tracking.record import course_points
 
 
@@ -156,3 +158,16 @@ def test_events_with_a_damaged_byte(step):
         (folder / "events.jsonl").write_bytes(b'{"time": 1, "st\xff\n')
 
     assert step(damage)[0]["status"] == "done"
+
+
+def test_what_was_trained_is_sent_before_its_stage_can_be_used():
+    sent = Mock()
+    tell = worker._Teller(sent, "some", system=False)
+    events = [
+        {"stage": "a", "kind": "train"}, {"step": 3, "until": 6}, {"step": 3, "until": 6, "checkpoint": True},
+        {"step": 6, "until": 6},
+    ]  # fmt: skip
+    for event in events:
+        tell(event)
+    told = [call.tell("some", event) for event in events]
+    assert sent.mock_calls == [*told[:3], call.push("some"), told[3], call.push("some")]
