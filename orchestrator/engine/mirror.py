@@ -13,7 +13,7 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -66,35 +66,49 @@ class Mirror:
 
     def pull(self, folder: str = "", without: Collection[str] = ()) -> None:
         """Bring here what has changed in a folder of the store, but for the files `without`. Raises RemoteError."""
-        self._pull(folder, self.remote.objects(folder, deep=False), without)
+        self._pull(folder, None, without)
 
     def pull_below(self, folder: str, without: Collection[str] = ()) -> None:
         """`pull` for each of the folders in a folder."""
         there: dict[str, dict[str, Object]] = {}
         for name, known in self.remote.objects(folder).items():
-            there.setdefault(name.rpartition("/")[0], {})[name] = known
+            where, _, file = name.rpartition("/")
+            there.setdefault(where, {})[file] = known
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for _ in pool.map(lambda found: self._pull(found[0], found[1], without), there.items()):
                 pass
 
-    def _pull(self, folder: str, objects: dict[str, Object], without: Collection[str]) -> None:
-        there = {name.rpartition("/")[2]: known for name, known in objects.items()}
+    def _pull(self, folder: str, there: dict[str, Object] | None, without: Collection[str]) -> None:
         with self._synced(folder) as state:
-            for name, known in there.items():
-                path = self.path / folder / name
-                if not _shared(name) or name in without or (name in self._own_parts and path.exists()):
-                    continue
-                if path.exists() and state.get(name, [None])[0] == known.tag:
-                    continue
+            # a list from before the lock was had is believed only if nothing has changed: what was pushed from here
+            # meanwhile would pass for removed there
+            if there is None or any(self._changed(folder, there, without, state)):
+                there = {name.rpartition("/")[2]: it for name, it in self.remote.objects(folder, deep=False).items()}
+            come, gone = self._changed(folder, there, without, state)
+            for name in come:
+                path, known = self.path / folder / name, there[name]
                 if self.remote.fetch(_below(folder, name), path):
                     os.utime(path, (known.written, known.written))  # parts are put together in this order
                     state[name] = [known.tag, *_stamp(path)]
-            for name in [name for name in state if _shared(name) and name not in there]:
+            for name in gone:
                 path = self.path / folder / name
                 if path.exists() and _stamp(path) == state.pop(name)[1:]:
-                    path.unlink()  # removed there
+                    path.unlink()
             for file in GROWING:
                 self._put_together(folder, file, state)
+
+    def _changed(
+        self, folder: str, there: Mapping[str, Object], without: Collection[str], state: Mapping[str, Any]
+    ) -> tuple[list[str], list[str]]:
+        """Of a folder's objects `there`: the names of those that are not here as they are there, and of the files that
+        were removed there."""
+        come = []
+        for name, known in there.items():
+            here = (self.path / folder / name).exists()
+            same = name in self._own_parts or state.get(name, [None])[0] == known.tag
+            if _shared(name) and name not in without and not (here and same):
+                come.append(name)
+        return come, [name for name in state if _shared(name) and name not in there]
 
     @property
     def _own_parts(self) -> tuple[str, ...]:
