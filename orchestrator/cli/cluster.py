@@ -44,7 +44,7 @@ def check(
     folder = shared_folder(chosen, out)
     with said():
         jobs.check_address(address, without_token)
-        command = ["jackpot", "cluster", "examine", folder, *(["spec.yaml"] if chosen else [])]
+        command = ["jackpot", "cluster", "examine", folder, *([jobs.SPEC] if chosen else [])]
         said_there: list[str] = []
         with jobs.staged(chosen) as stage:
             name = f"jackpot-check-{uuid.uuid4().hex[:12]}"

@@ -38,6 +38,8 @@ def command(
         if not watch or now["driver"] is None:
             return
         time.sleep(WATCH_SECONDS)
+        with said():
+            folder.pull()
 
 
 def _show(now: dict[str, Any]) -> None:

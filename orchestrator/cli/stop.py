@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli.common import open_sweep, said, wrong
+
+if TYPE_CHECKING:
+    from orchestrator.engine.folder import SweepFolder
 
 EXAMPLES = "Example: jackpot stop sweeps/quickstart"
 
@@ -19,17 +22,22 @@ def command(
 ) -> None:
     """End a running sweep: running trials keep a checkpoint; `jackpot run` goes on later."""
     folder = open_sweep(sweep)
-    driver = folder.driver()
+    driver = _driver(folder)
     if driver is None:
         print(f"{folder.address}: not running")
         return
     with said():
         folder.request_stop("jackpot stop")
     waited = time.monotonic() + WAIT_SECONDS
-    while folder.driver() is not None:
+    while _driver(folder) is not None:
         if time.monotonic() > waited:
             # of a machine elsewhere only the lock is known
             gone = "" if folder.shared else "; if its machine is gone for good, `jackpot run` needs --take-over"
             wrong(f"{folder.address}: asked to stop, but {driver} still runs after {WAIT_SECONDS:.0f} s{gone}")
         time.sleep(0.2)
     print(f"{folder.address}: stopped")
+
+
+def _driver(folder: SweepFolder) -> str | None:
+    with said():
+        return folder.driver()

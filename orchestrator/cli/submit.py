@@ -70,7 +70,7 @@ def command(
         jobs.check_address(address, without_token)
         with jobs.staged(chosen, allow_code) as stage:
             new = jobs.send(
-                address, name, ["jackpot", "run", "spec.yaml", "--address", "auto", "--out", folder, *given], stage
+                address, name, ["jackpot", "run", jobs.SPEC, "--address", "auto", "--out", folder, *given], stage
             )
         print(f"{name}: {'sent' if new else 'is running already'}; jackpot status {folder}", flush=True)
         if detach:

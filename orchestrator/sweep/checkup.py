@@ -88,12 +88,12 @@ def _slots(nodes: list[dict[str, Any]], spec: Spec | None) -> int | None:
 
 def _tracking(spec: Spec, folder: SweepFolder) -> list[str]:
     """Whether MLflow can be reached from where the sweep's driver runs."""
-    from orchestrator.tracking import see
+    from orchestrator.tracking import TrackingError, see
 
     try:
         if spec.tracking.enabled:
             see(folder.path, spec.tracking)
-    except ValueError as error:
+    except (ValueError, TrackingError) as error:
         return [f"tracking: {error}; results are safe without it, and `jackpot sync` catches up"]
     return []
 

@@ -33,6 +33,8 @@ from orchestrator.sweep.sharing import regularly
 
 log = logging.getLogger(__name__)
 
+LOOK_SECONDS = 1.0
+"""How often it is looked whether the sweep is to stop."""
 SUMMARY_SECONDS = 10.0
 """How often the summary of a search that runs is brought up to date."""
 
@@ -82,8 +84,9 @@ class Driver:
         if self.search:
             self.folder.say_turn(0)  # what an earlier run has left says nothing
         try:
-            sharing = regularly(self.folder, self._share, "sharing")
-            with interrupts(self.interrupt), ray_session(address), sharing, self.progress:
+            sharing = contextlib.nullcontext() if self.folder.shared else regularly(self._share, "sharing")
+            looking = regularly(self._look_for_stop, "stop", max(LOOK_SECONDS, self.folder.look_seconds))
+            with interrupts(self.interrupt), ray_session(address), sharing, looking, self.progress:
                 self._fit()
                 while self.schedule.waiting:  # lost when Tune would take no more
                     self._fit()
@@ -107,7 +110,10 @@ class Driver:
             Worker, spec=self.spec, folder=self.folder.address, run=self.run_id, cwd=os.getcwd(),
             device=device,
         )  # fmt: skip
-        endings = Endings(self.ended, self.died, self.dropped, self.progress.started, self.stalled, self.schedule.again)
+        endings = Endings(
+            self.ended, self.died, self.dropped, self.progress.started, self.stalled, self.schedule.again,
+            lambda: self.schedule.stopped,
+        )  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="jackpot-tune-") as storage:
             self.leaving.storage = storage
             tuner = tune.Tuner(
@@ -126,6 +132,7 @@ class Driver:
                     storage_path=storage,
                     verbose=0,
                     callbacks=[endings],
+                    stop=endings,
                     failure_config=tune.FailureConfig(max_failures=-1),  # `died` says when it is enough
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 ),
@@ -141,6 +148,12 @@ class Driver:
         self.folder.push()
 
     # What happens while it runs
+
+    def _look_for_stop(self) -> None:
+        """Stop where another process has asked to, with `jackpot stop`; also while no trial ends."""
+        with contextlib.suppress(OSError):
+            if not self.schedule.stopped and (why := self.folder.stop_requested()):
+                self.stop(why)
 
     def _hear_of(self, trial: str, dead: bool = False) -> None:
         """See what a trial's worker has written; of one that is dead, free what it held."""
@@ -167,9 +180,7 @@ class Driver:
             self._count_failure(trial, result.get("failed_stage"))
         if result["status"] not in ("stopped", "unwritable"):
             self._decide(trial)
-        with contextlib.suppress(OSError):
-            if why := self.folder.stop_requested():  # by another process, with `jackpot stop`
-                self.stop(why)
+        self._look_for_stop()
 
     def stalled(self, running: Iterable[str]) -> list[str]:
         """Those of the trials with a worker that make no progress: the workers are to be ended."""

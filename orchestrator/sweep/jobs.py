@@ -37,6 +37,8 @@ LEFT_OUT = (
     "screenshots",
 )
 """Folders that are not sent; nor is any whose name begins with a dot."""
+SPEC = ".jackpot.yaml"
+"""The spec among the files of a job: no file of the user's source is called so."""
 _ADDRESSES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 RECONNECT_SECONDS, RECONNECTS = 5.0, 12
 _TALKATIVE = tuple(f"ray.{name}" for name in (
@@ -88,7 +90,7 @@ def staged(spec: Spec | None, code: bool = False) -> Iterator[Path]:
         if spec is None:
             yield stage
             return
-        (stage / "spec.yaml").write_text(dump(spec), encoding="utf-8")
+        (stage / SPEC).write_text(dump(spec), encoding="utf-8")
         named = [path for path in _texts(spec.model_dump(mode="json")) if _is_file_below(here, path)]
         found = [Path(path) for path in named] + (list(_source(here)) if code else [])
         size = sum((here / path).stat().st_size for path in found)
@@ -136,6 +138,7 @@ def _source(here: Path) -> Iterator[Path]:
 @contextmanager
 def client(address: str) -> Iterator[Any]:
     """Ray's client of a cluster's jobs. Raises ClusterError for what it raises."""
+    import requests
     from ray.job_submission import JobSubmissionClient
 
     for name in _TALKATIVE:
@@ -143,7 +146,7 @@ def client(address: str) -> Iterator[Any]:
     before = {name: os.environ.pop(name) for name in _ADDRESSES if name in os.environ}  # they would overrule `address`
     try:
         yield JobSubmissionClient(address)
-    except (RuntimeError, ConnectionError) as error:
+    except (RuntimeError, ConnectionError, requests.RequestException) as error:
         raise ClusterError(f"--address {address}: {str(error).strip().splitlines()[-1]}") from error
     finally:
         os.environ.update(before)

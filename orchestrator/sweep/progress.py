@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -20,6 +21,8 @@ from orchestrator.engine.plan import Plan, Planned
 from orchestrator.engine.results import BAD
 from orchestrator.engine.trials import model_label
 from orchestrator.sweep.schedule import Schedule
+
+log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 PLAIN_SECONDS = 30.0
@@ -108,15 +111,19 @@ class Progress:
         self._print(line, markup=False, soft_wrap=True)  # paths stay whole
 
     def _print(self, line: str, **how: bool) -> None:
-        with contextlib.suppress(OSError):  # a full disk
+        with contextlib.suppress(OSError, SystemExit):  # a full disk; rich ends the process for a broken pipe
             self._console.print(line, highlight=False, **how)  # type: ignore[arg-type]
 
     def _follow(self) -> None:
         going = True
         while going:
             going = not self._stop.wait(LOOK_SECONDS)
-            with contextlib.suppress(OSError):  # a folder that cannot be read now
+            try:
                 self._look()
+            except (OSError, SystemExit):  # a folder that cannot be read now; a terminal that is gone
+                pass
+            except Exception:  # whoever stalls must still be found
+                log.exception("what runs cannot be shown")
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -158,7 +165,8 @@ class Progress:
             self._left[event["stage"]] = (planned, (event["until"] - event["step"]) / event["per_epoch"])
 
     def started(self, trial: str) -> None:
-        """A trial has got a worker, from which it is to be heard."""
+        """A trial has got a worker, from which it is to be heard; also one that has ended, and is run again."""
+        self._ended.pop(trial, None)
         self._state[trial].pop("event", None)
         self._heard[trial] = time.monotonic()
 
@@ -203,7 +211,7 @@ class Progress:
         seconds = self.seconds_left()
         if seconds is not None:
             parts.append(f"about {_clock(seconds)} left")
-        elif not any("since" in state for state in self._state.values()):
+        elif not any("since" in state for state in list(self._state.values())):
             parts.append("starting Ray")
         return ", ".join(parts)
 

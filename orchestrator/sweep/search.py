@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.tune import Callback
+from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
 from orchestrator.engine.plan import Planned
@@ -84,11 +84,12 @@ def rung_scheduler(search: Search | None) -> Any:
     )
 
 
-class Endings(_NotPickled, Callback):
+class Endings(_NotPickled, Callback, Stopper):
     """Tells the driver how each trial ended: with what its worker said, with its worker dead (`died`: whether its host
     is lost too, and what Ray knows of it; says whether to start the trial again), or stopped at a rung by the scheduler
     (`dropped`). Tells it of every worker that a trial gets (`started`), of those of which Tune makes no more (`lost`),
-    and ends those of trials that have `stalled`."""
+    and ends those of trials that have `stalled`. Where the sweep is `stopped` and no trial has a worker, it ends those
+    that wait for a machine: none may ever come."""
 
     def __init__(
         self,
@@ -98,15 +99,18 @@ class Endings(_NotPickled, Callback):
         started: Callable[[str], None] = lambda trial: None,
         stalled: Callable[[Iterable[str]], list[str]] = list,
         lost: Callable[[str], None] = lambda trial: None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._ended, self._died, self._dropped = ended, died, dropped
-        self._started, self._stalled, self._lost = started, stalled, lost
+        self._started, self._stalled, self._lost, self._stopped = started, stalled, lost, stopped
+        self._over = False
         self._workers: dict[str, Any] = {}
         self._looked = 0.0
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
-        """A worker has come to the end of a trial, or to a rung of it."""
-        if "trial" in trial.config and result["done"]:
+        """A worker has come to the end of a trial, or to a rung of it, where Tune says `done` if the scheduler stops
+        the trial there."""
+        if "trial" in trial.config and result["done"] and result["status"] != "rung":
             self._ended(trial.config["trial"], result)
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
@@ -132,6 +136,7 @@ class Endings(_NotPickled, Callback):
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         """End the workers of trials that make no progress: Tune then hears of their deaths."""
+        self._over = self._stopped() and not any(trial.temporary_state.ray_actor for trial in trials)
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
@@ -142,6 +147,14 @@ class Endings(_NotPickled, Callback):
         self._workers = workers
         for trial in self._stalled(workers):
             ray.kill(workers[trial])
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No trial is stopped by what it tells."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether only trials without a worker are left of a sweep that was stopped."""
+        return self._over
 
 
 def _last_error(trial: Any) -> str:

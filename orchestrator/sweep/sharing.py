@@ -16,15 +16,12 @@ EVERY_SECONDS = 5.0
 
 
 @contextmanager
-def regularly(folder: SweepFolder, call: Callable[[], object], name: str) -> Iterator[None]:
-    """While the block runs, call `call` every few seconds in a thread of its own; not for a folder that all see."""
-    if folder.shared:
-        yield
-        return
+def regularly(call: Callable[[], object], name: str, seconds: float = EVERY_SECONDS) -> Iterator[None]:
+    """While the block runs, call `call` every few seconds in a thread of its own."""
     over = threading.Event()
 
     def loop() -> None:
-        while not over.wait(EVERY_SECONDS):
+        while not over.wait(seconds):
             try:
                 call()
             except Exception as error:  # the next time, or whoever needs it, will say more
@@ -42,6 +39,9 @@ def regularly(folder: SweepFolder, call: Callable[[], object], name: str) -> Ite
 @contextmanager
 def pushing(folder: SweepFolder, trial: str) -> Iterator[None]:
     """Let others see what a trial writes here, now and then while it runs, and all of it at the end."""
-    with regularly(folder, lambda: folder.push(trial), "pushing"):
+    if folder.shared:
+        yield
+        return
+    with regularly(lambda: folder.push(trial), "pushing"):
         yield
     folder.push(trial)

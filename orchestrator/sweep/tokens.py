@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import secrets
@@ -96,6 +97,6 @@ def _dashboard_admits(address: str, token: str) -> bool:
         if error.code in (401, 403):
             return False
         raise NoAnswer(f"no Ray dashboard answers there ({error})") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise NoAnswer(f"no Ray dashboard answers there ({getattr(error, 'reason', error)})") from error
     raise NoAnswer("what answers there is no Ray dashboard")

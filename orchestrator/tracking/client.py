@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.spec.models import Tracking
+from orchestrator.spec.sharing import without_credentials
 from orchestrator.tracking.where import TrackingError, discreet, is_server, reachable, reason, uri_of
 
 # A call that hangs or is repeated holds up every run behind it; the next pass tries again anyway. Repeating
@@ -48,4 +49,4 @@ def see(folder: Path, tracking: Tracking) -> None:
         try:
             connect(uri).search_experiments(max_results=1)
         except Exception as error:  # whatever MLflow and the network raise
-            raise TrackingError(discreet(reason(error), uri)) from error
+            raise TrackingError(f"{without_credentials(uri)}: {discreet(reason(error), uri)}") from error

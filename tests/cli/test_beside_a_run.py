@@ -55,16 +55,20 @@ def test_status_says_who_drives_it_and_what_runs(driven, driver):
 
 
 def test_status_watch_moves_with_every_epoch(driven, monkeypatch):
-    """An epoch that ends between two looks is in the next, which comes within seconds."""
+    """An epoch that ends between two looks is in the next, which comes within seconds, also where it must be brought
+    from an object store."""
     waits = []
 
     def sleep(seconds):
         waits.append(seconds)
         if len(waits) == 3:
             raise typer.Exit
+
+    def pull(folder):
         driven.tell("convnet_dense_seed0", {"kind": "train", "epoch": len(waits), "steps": 6, "per_epoch": 6})
 
     monkeypatch.setattr(status, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(SweepFolder, "pull", pull)
     shown = jackpot("status", driven.path, "--watch")
     assert [line for line in shown.stdout.splitlines() if line.startswith("epochs:")] == [
         f"epochs: {trained} trained, 4 distinct in the plan" for trained in (0, 1, 2)

@@ -1,12 +1,13 @@
 """What `jackpot cluster check` finds wrong with machines, and what one says of itself."""
 
+import socket
 import time
 
 import pytest
 
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.sweep import machine
-from orchestrator.sweep.checkup import NODE_SECONDS, SKEW_SECONDS, _ask, problems, unlike_here
+from orchestrator.sweep.checkup import NODE_SECONDS, SKEW_SECONDS, _ask, _tracking, problems, unlike_here
 from orchestrator.sweep.machine import SOURCE, listing, look_around, see_others, source_digest, sweep_up
 
 OUT = "/nfs/sweeps/small"
@@ -55,6 +56,15 @@ def test_a_folder_that_cannot_be_written_is_not_looked_at_further():
 
 def test_all_that_is_wrong_is_said_at_once():
     assert len(problems(rows(skew=10, token=False, marks=2, data={"error": "none", "files": 0}), OUT)) == 4
+
+
+def test_a_tracking_server_that_is_down_is_said_beside_all_else(make_spec, sweep_folder):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = f"http://127.0.0.1:{server.getsockname()[1]}"
+    (said,) = _tracking(make_spec(tracking={"uri": closed}), sweep_folder)
+    assert said.startswith("tracking: ")
+    assert closed in said
+    assert said.endswith("results are safe without it, and `jackpot sync` catches up")
 
 
 @pytest.mark.parametrize("what", ["Ray", "torch", "Python", SOURCE])

@@ -1,5 +1,7 @@
 """What cheap rungs cost and are worth, counted by hand; and Ray's scheduler over them."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from orchestrator.spec.search import Fidelity, Search
@@ -72,3 +74,20 @@ def test_asha_looks_at_every_rung_and_never_at_other_trials():
     assert scheduler.on_trial_result(None, other, {"done": True, "status": "done"}) == "CONTINUE"
     recorded = [milestone for milestone, _ in scheduler._brackets[0]._rungs]
     assert recorded == [9, 3, 1]
+
+
+def test_a_trial_that_is_stopped_at_a_rung_has_not_ended_by_itself():
+    """As Tune 2.60 tells of it: `done` is set where the scheduler says STOP, before anyone has written the result."""
+    from orchestrator.sweep.search import Endings
+
+    told = []
+    endings = Endings(
+        lambda trial, _: told.append(("ended", trial)), None, lambda trial: told.append(("dropped", trial))
+    )
+    stopped = SimpleNamespace(config={"trial": "a"}, last_result={"done": True, "status": "rung"})
+    endings.on_trial_result(0, [], stopped, stopped.last_result)
+    endings.on_trial_complete(0, [], stopped)
+    over = SimpleNamespace(config={"trial": "b"}, last_result={"done": True, "status": "done"})
+    endings.on_trial_result(0, [], over, over.last_result)
+    endings.on_trial_complete(0, [], over)
+    assert told == [("dropped", "a"), ("ended", "b")]

@@ -4,6 +4,7 @@ import os
 from types import SimpleNamespace
 
 import pytest
+import requests
 
 from orchestrator.sweep import jobs
 from orchestrator.sweep.jobs import follow, send
@@ -115,6 +116,16 @@ def test_what_ray_says_is_passed_on_in_a_line(plays, tmp_path):
 
     plays(Refuses())
     with pytest.raises(ClusterError, match=f"^--address {ADDRESS}: ValueError: no such package$"):
+        send(ADDRESS, "mine", ["jackpot"], tmp_path)
+
+
+def test_a_connection_that_breaks_while_a_job_is_sent_is_said(plays, tmp_path):
+    class Breaks(Cluster):
+        def submit_job(self, **what):
+            raise requests.exceptions.ConnectionError("Connection aborted.")
+
+    plays(Breaks())
+    with pytest.raises(ClusterError, match=f"^--address {ADDRESS}: Connection aborted.$"):
         send(ADDRESS, "mine", ["jackpot"], tmp_path)
 
 

@@ -13,7 +13,9 @@ from threading import Thread
 
 import pandas as pd
 import pytest
+import ray
 from chain import CHAIN
+from ray.util import placement_group_table
 from rich.console import Console
 
 from orchestrator.api import run
@@ -131,3 +133,35 @@ def test_an_interrupted_and_a_stopped_sweep_lose_nothing(calm, spec, tmp_path):
     assert run(CHAIN, out=folder, console=Console(file=io.StringIO())).exit_code == 0
     assert steady(folder).equals(steady(calm))
     assert trained(folder) == EPOCHS
+
+
+def test_a_sweep_that_waits_for_machines_stops_at_once(calm, tmp_path):
+    """All that the cluster has is in use, and nothing of the sweep is at work that could hear of it."""
+    folder = tmp_path / "sweep"
+
+    @ray.remote(num_cpus=2)
+    class Busy:
+        def there(self):
+            return True
+
+    other = Busy.remote()
+    assert ray.get(other.there.remote(), timeout=STARTING_SECONDS)
+
+    def stop():
+        patience = time.monotonic() + STARTING_SECONDS
+        while not any(group["state"] == "PENDING" for group in placement_group_table().values()):
+            assert time.monotonic() < patience, "no trial waits for a machine"
+            time.sleep(0.1)
+        SweepFolder(folder).request_stop("jackpot stop")
+
+    stopping = Thread(target=stop, daemon=True)
+    stopping.start()
+    try:
+        outcome = run(CHAIN, out=folder, console=Console(file=io.StringIO()))
+    finally:
+        ray.kill(other)
+    stopping.join()
+    assert (outcome.exit_code, outcome.stopped) == (130, "jackpot stop")
+    assert trained(folder) == 0
+    # nothing is left behind that would keep it from going on
+    assert run({**CHAIN, "methods": ["dense"]}, out=folder, console=Console(file=io.StringIO())).exit_code == 0

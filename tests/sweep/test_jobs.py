@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.spec.loading import load
 from orchestrator.sweep import jobs
-from orchestrator.sweep.jobs import check_address, job_id, staged
+from orchestrator.sweep.jobs import SPEC, check_address, job_id, staged
 from orchestrator.sweep.session import ClusterError
 
 TOKEN = "a" * 64
@@ -49,19 +49,24 @@ def sent(spec, code=False):
 def test_a_job_brings_the_spec_and_the_files_it_names(here, make_spec):
     spec = make_spec(model={"name": "convnet", "width": 0.25, "weights": "w.safetensors"})
     files = sent(spec)
-    assert files.keys() == {"spec.yaml", "w.safetensors"}
-    (here / "spec.yaml").write_text(files["spec.yaml"])
+    assert files.keys() == {SPEC, "w.safetensors"}
+    (here / "spec.yaml").write_text(files[SPEC])
     assert load(here / "spec.yaml").require() == spec
 
 
 @pytest.mark.parametrize("weights", ["../outside.py", "{here}/w.safetensors", "IMAGENET1K_V1", "x" * 5000, "link.py"])
 def test_no_file_outside_the_folder_goes_along(here, make_spec, weights):
     weights = weights.format(here=here)
-    assert sent(make_spec(model={"name": "convnet", "weights": weights})).keys() == {"spec.yaml"}
+    assert sent(make_spec(model={"name": "convnet", "weights": weights})).keys() == {SPEC}
 
 
 def test_with_code_the_source_goes_along_and_nothing_else(here, make_spec):
-    assert sent(make_spec(), code=True).keys() == {"spec.yaml", "w.safetensors", "nets.py", "sub/more.py"}
+    (here / "spec.yaml").write_text("name: another")  # of the user's own
+    files = sent(make_spec(), code=True)
+    assert files.keys() == {SPEC, "spec.yaml", "w.safetensors", "nets.py", "sub/more.py"}
+    assert files["spec.yaml"] == "name: another"
+    (here / "again.yaml").write_text(files[SPEC])
+    assert load(here / "again.yaml").require() == make_spec()
 
 
 def test_too_much_is_refused_with_the_largest_named(here, make_spec, monkeypatch):
@@ -71,7 +76,7 @@ def test_too_much_is_refused_with_the_largest_named(here, make_spec, monkeypatch
     words = re.escape(f"{here}: 3 MiB would be sent, the largest sub/large.bin; a job brings at most 2 MiB: put data")
     with pytest.raises(ClusterError, match=words), staged(make_spec(), code=True):
         pass
-    assert "spec.yaml" in sent(make_spec())
+    assert SPEC in sent(make_spec())
 
 
 def test_a_check_without_a_spec_brings_nothing(here):
@@ -130,6 +135,10 @@ def test_an_address_where_no_dashboard_answers_is_refused(dashboard):
         said = refusal(address)
         assert said.startswith("no Ray dashboard answers there (")
         assert said.endswith(remedy)
+    with socket.create_server(("127.0.0.1", 0)) as server:  # such as SSH's
+        threading.Thread(target=lambda: server.accept()[0].sendall(b"SSH-2.0-OpenSSH\r\n"), daemon=True).start()
+        assert refusal(f"http://127.0.0.1:{server.getsockname()[1]}").endswith(remedy)
+    assert refusal("http://127.0.0.1:82a65").endswith(remedy)
     assert refusal(dashboard(says="{}")) == f"what answers there is no Ray dashboard; {remedy}"
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import time
 
 import pytest
@@ -180,6 +181,13 @@ def test_a_worker_just_started_is_given_its_time(hear, progress):
     assert hear(2) == BOTH
 
 
+def test_a_trial_that_has_ended_and_runs_again_is_heard(hear, progress):
+    hear(1, TRIAL, end="failed")  # and its worker dies before Tune hears of that
+    progress.started(TRIAL)
+    for _ in range(3):
+        assert TRIAL not in hear(50, TRIAL, checkpoint="key")
+
+
 class FullDisk(io.StringIO):
     """What a console prints to, on a disk that is full."""
 
@@ -187,22 +195,33 @@ class FullDisk(io.StringIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_what_cannot_be_shown_is_no_reason_to_look_away(progress, folder, shown):
-    shown.file = FullDisk()
-    folder.tell(TRIAL, {"begin": "key", "pid": 1, "run": "this"})
-    folder.tell(TRIAL, {"end": "done"})
-    progress.say("a line")
-    progress._look()
+class BrokenPipe(io.StringIO):
+    """What a console prints to, where whoever read it has gone."""
+
+    def write(self, text):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+@pytest.mark.parametrize("file", [FullDisk, BrokenPipe])
+def test_what_cannot_be_shown_is_no_reason_to_look_away(progress, folder, shown, monkeypatch, file):
+    shown.file = file()
+    with open(os.devnull, "w") as nowhere:
+        monkeypatch.setattr("sys.stdout", nowhere)  # rich gives it up too, where a pipe is broken
+        folder.tell(TRIAL, {"begin": "key", "pid": 1, "run": "this"})
+        folder.tell(TRIAL, {"end": "done"})
+        progress.say("a line")
+        progress._look()
     assert progress._ended == {TRIAL: "done"}
 
 
-def test_a_folder_that_cannot_be_read_is_looked_at_again(progress, folder, monkeypatch):
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), RuntimeError("a bug"), SystemExit(1)])
+def test_a_folder_that_cannot_be_read_is_looked_at_again(progress, folder, monkeypatch, error):
     monkeypatch.setattr("orchestrator.sweep.progress.LOOK_SECONDS", 0.01)
     real, failures = Tail.new, iter([True, True])
 
     def new(tail):
         if next(failures, False):
-            raise OSError(errno.EIO, "Input/output error")
+            raise error
         return real(tail)
 
     monkeypatch.setattr(Tail, "new", new)

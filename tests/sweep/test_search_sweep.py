@@ -19,6 +19,7 @@ from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.results import repeatable
 from orchestrator.engine.status import epochs_trained, status
 from orchestrator.sweep.collect import collect_alone
+from orchestrator.sweep.study import Study
 
 # one group: the tests that share the one Ray run in one process
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("cluster")]
@@ -122,7 +123,9 @@ def test_one_proposal_at_a_time_holds_the_other_slot_and_searches_the_same_way(t
     assert repeatable(again).equals(repeatable(table))
 
 
-def test_cheap_rungs_stop_what_is_behind(tmp_path):
+def test_cheap_rungs_stop_what_is_behind(tmp_path, monkeypatch):
+    told, tell = {}, Study.tell
+    monkeypatch.setattr(Study, "tell", lambda study, n, how, *at: (told.update({n: how}), tell(study, n, how, *at))[1])
     search = {
         "trials": 10,
         "fidelity": {"rungs": ["0ep", "1ep"], "reduction": 2},
@@ -140,6 +143,10 @@ def test_cheap_rungs_stop_what_is_behind(tmp_path):
     done = [SweepFolder(folder).result(trial) for trial in proposals.index[proposals["status"] == "done"]]
     assert all([rung["epochs"] for rung in result["rungs"]] == [0.0, 1.0] for result in done)
     assert all(result["rungs"][1]["accuracy"] == result["history"][0]["accuracy/val"] for result in done)
+    # the sampler has learnt from what was stopped, as one made anew from these results does
+    ways = {result["search"]: [rung["accuracy"] for rung in result["rungs"]] for result in dropped}
+    assert {n: list(how.rungs) for n, how in told.items() if n in ways} == {n: ways[n] for n in told if n in ways}
+    assert ways.keys() & told.keys()
     # the finalist and the formulas pass by
     assert set(table[table["search"].isna()]["status"]) == {"done"}
     fidelity = read_sealed(folder / "search" / "summary.json")["fidelity"]
