@@ -5,14 +5,12 @@ from __future__ import annotations
 import glob
 import os
 from pathlib import Path
-from typing import Any
 
 from orchestrator.engine.folder import ADDRESS, FolderError, SweepFolder, address_of
 
 
-def folder_at(address: str | os.PathLike, **options: Any) -> SweepFolder:
-    """The folder of a sweep at a path, or at an address such as s3://BUCKET/sweeps/NAME, with the `options` of a
-    Remote."""
+def folder_at(address: str | os.PathLike) -> SweepFolder:
+    """The folder of a sweep at a path, or at an address such as s3://BUCKET/sweeps/NAME."""
     if "://" not in str(address):
         path = Path(address).expanduser()
         if not (path / ADDRESS).exists():
@@ -20,7 +18,7 @@ def folder_at(address: str | os.PathLike, **options: Any) -> SweepFolder:
         address = address_of(path)
     from orchestrator.engine.remote_folder import RemoteFolder
 
-    return RemoteFolder(str(address), **options)
+    return RemoteFolder(str(address))
 
 
 def find_sweep(sweep: str | os.PathLike) -> SweepFolder:
@@ -34,6 +32,7 @@ def find_sweep(sweep: str | os.PathLike) -> SweepFolder:
     for path in (Path(sweep), Path("sweeps") / sweep):
         if (path / "plan.json").exists():
             folder = folder_at(path)
+            folder.pull()
             folder.refuse_links()
             return folder
     there = sorted(path.parent.name for path in Path("sweeps").glob("*/plan.json"))

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ GROWING = ("events.jsonl", "log.txt")
 """Files that several machines may append to, one after the other."""
 _HERE = ("driver.lock", "stop", "turn", *GROWING)
 """Files that are never pushed or pulled under their own names; nor is MLflow's database, made from the rest."""
+LAST = "result.json"
+"""A trial's file that comes after its others, here and there: who sees it may count on them."""
 _AT_ONCE = 16
 
 
@@ -50,19 +53,27 @@ class Mirror:
         """The name under which this machine keeps what it appends to a growing file."""
         return _part(file, self.machine)
 
-    def push(self, folder: str = "", last: Collection[str] = ()) -> None:
-        """Bring to the store what has changed in a folder here, `last` after the rest; what is gone here goes there.
+    def push(self, folder: str = "") -> None:
+        """Bring to the store what has changed in a folder here, LAST after the rest; what is gone here goes there.
         Raises RemoteError."""
         with self._synced(folder) as state:
+            last = _read(self.path / folder / LAST)  # before the rest is listed, which was written before it
             here = {path.name: path for path in (self.path / folder).iterdir() if path.is_file() and _shared(path.name)}
-            for name in sorted(here, key=lambda name: (name in last, name)):
-                stamp = _stamp(here[name])
-                if state.get(name, [None])[1:] != stamp:
-                    self.remote.put(_below(folder, name), here[name])
-                    state[name] = [self.remote.object(_below(folder, name)).tag, *stamp]
+            for name in sorted(here.keys() - {LAST}):
+                self._put(folder, name, _stamp(here[name]), here[name], state)
+            if last:
+                self._put(folder, LAST, *last, state)
             for name in [name for name in state if _shared(name) and name not in here]:
                 self.remote.delete(_below(folder, name))
                 del state[name]
+
+    def _put(self, folder: str, name: str, stamp: list[int], content: bytes | Path, state: dict[str, Any]) -> None:
+        known = state.get(name, [None])[1:]
+        # a part of before this machine was started anew: the power cut may have taken lines that are in the store
+        shorter = name not in self._own_parts and _is_part(name) and known and stamp[0] <= known[0]
+        if known != stamp and not shorter:
+            self.remote.put(_below(folder, name), content)
+            state[name] = [self.remote.object(_below(folder, name)).tag, *stamp]
 
     def pull(self, folder: str = "", without: Collection[str] = ()) -> None:
         """Bring here what has changed in a folder of the store, but for the files `without`. Raises RemoteError."""
@@ -85,28 +96,34 @@ class Mirror:
             if there is None or any(self._changed(folder, there, without, state)):
                 there = {name.rpartition("/")[2]: it for name, it in self.remote.objects(folder, deep=False).items()}
             come, gone = self._changed(folder, there, without, state)
-            for name in come:
-                path, known = self.path / folder / name, there[name]
-                if self.remote.fetch(_below(folder, name), path):
-                    os.utime(path, (known.written, known.written))  # parts are put together in this order
-                    state[name] = [known.tag, *_stamp(path)]
+            for name in [name for name in come if name != LAST]:
+                self._fetch(folder, name, there[name], state)
             for name in gone:
-                path = self.path / folder / name
-                if path.exists() and _stamp(path) == state.pop(name)[1:]:
+                path, (_, *stamp) = self.path / folder / name, state.pop(name)
+                if path.exists() and _stamp(path) == stamp:
                     path.unlink()
             for file in GROWING:
                 self._put_together(folder, file, state)
+            if LAST in come:
+                self._fetch(folder, LAST, there[LAST], state)
+
+    def _fetch(self, folder: str, name: str, known: Object, state: dict[str, Any]) -> None:
+        path = self.path / folder / name
+        if self.remote.fetch(_below(folder, name), path):
+            os.utime(path, (known.written, known.written))  # parts are put together in this order
+            state[name] = [known.tag, *_stamp(path)]
 
     def _changed(
         self, folder: str, there: Mapping[str, Object], without: Collection[str], state: Mapping[str, Any]
     ) -> tuple[list[str], list[str]]:
         """Of a folder's objects `there`: the names of those that are not here as they are there, and of the files that
-        were removed there."""
+        were removed there. What was removed here, and is still there until the next push, does not come back."""
         come = []
         for name, known in there.items():
-            here = (self.path / folder / name).exists()
-            same = name in self._own_parts or state.get(name, [None])[0] == known.tag
-            if _shared(name) and name not in without and not (here and same):
+            path, same = self.path / folder / name, state.get(name, [None])[0] == known.tag
+            if _is_part(name):
+                same = path.exists() and (name in self._own_parts or (same and path.stat().st_size >= state[name][1]))
+            if _shared(name) and name not in without and not same:
                 come.append(name)
         return come, [name for name in state if _shared(name) and name not in there]
 
@@ -122,6 +139,8 @@ class Mirror:
         used = dict(known)  # what is noted before all is written would be missed
         if not parts:
             return
+        if not whole.exists() or whole.stat().st_size < size:  # a power cut has taken what was noted
+            size, used = 0, {}
         with open(whole, "ab") as out:
             out.truncate(size)  # what was appended by one who was killed before it was noted
             for part in parts:
@@ -161,10 +180,24 @@ def _part(file: str, machine: str) -> str:
     return f"{stem}.{machine}.{suffix}"
 
 
+def _is_part(name: str) -> bool:
+    return any(fnmatch(name, _part(file, "*")) for file in GROWING)
+
+
+def _read(path: Path) -> tuple[list[int], bytes] | None:
+    """A file's stamp and content, of one moment; None where there is none."""
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+        return _stamp_of(os.fstat(file.fileno())), file.read()
+    return None
+
+
 def _below(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
 def _stamp(path: Path) -> list[int]:
-    status = path.stat()
+    return _stamp_of(path.stat())
+
+
+def _stamp_of(status: os.stat_result) -> list[int]:
     return [status.st_size, status.st_mtime_ns]

@@ -50,8 +50,11 @@ class Remote:
 
     Every call tries for `patience` seconds before it raises RemoteError, for a store may be away for a minute."""
 
-    def __init__(self, url: str, patience: float = SHORT_PATIENCE) -> None:
-        self.url, self.patience = url.rstrip("/"), patience
+    patience = SHORT_PATIENCE
+    """Of all in this process; a worker has more."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
 
     @cached_property
     def _at(self) -> tuple[Any, str]:

@@ -32,10 +32,10 @@ class RemoteFolder(SweepFolder):
     shared = False
     look_seconds = 2.0
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(self, url: str) -> None:
         from orchestrator.engine.data.cache import cache_folder
 
-        self.remote = Remote(url, **options)
+        self.remote = Remote(url)
         name = self.remote.url.rpartition("/")[2]
         super().__init__(cache_folder() / "sweeps" / digest(self.remote.url)[:16] / name)
         self.mirror = Mirror(self.path, self.remote)
@@ -73,7 +73,7 @@ class RemoteFolder(SweepFolder):
     def push(self, trial: str | None = None) -> None:
         """See SweepFolder."""
         if trial is not None:
-            self.mirror.push(f"trials/{trial}", last=("result.json",))
+            self.mirror.push(f"trials/{trial}")
             return
         for folder in ("", "search", "ratios"):
             if (self.path / folder).is_dir():

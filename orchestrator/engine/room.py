@@ -10,6 +10,8 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -44,6 +46,22 @@ def use(entry: Path) -> None:
         _in_use[entry] = file
     with contextlib.suppress(FileNotFoundError):
         os.utime(entry)
+
+
+@contextmanager
+def making(entry: Path) -> Iterator[Path]:
+    """A temporary folder for what is to become an entry, which nobody takes meanwhile for one that a killed process has
+    left; renamed to the entry when the block ends well, and not there any more otherwise."""
+    temporary = entry.with_name(f".{entry.name}.{uuid.uuid4().hex[:8]}.tmp")
+    with open(_lock(temporary), "a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        try:
+            temporary.mkdir()
+            yield temporary
+            os.replace(temporary, entry)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            _lock(temporary).unlink()
 
 
 def make_room(cache: Path, needed: int = 0) -> int:

@@ -111,13 +111,18 @@ class Store:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def set_aside(self, key: str, reason: str) -> None:
-        """Move a damaged stage out of the way, with a warning; it will be computed anew."""
+        """Move a damaged stage out of the way, with a warning; it will be computed anew. Not one that another process
+        has made anew since it was found to be damaged."""
         aside = self.folder / "corrupt" / f"{key}-{uuid.uuid4().hex[:8]}"
         aside.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.rename(self.path(key), aside)
         except FileNotFoundError:
             return  # another process was faster
+        with contextlib.suppress(Corrupt, OSError):
+            checked(aside / "data.safetensors", read_sealed(aside / "stage.json").get("data"))
+            os.rename(aside, self.path(key))
+            return
         log.warning("stage set aside as %s and to be computed anew: %s", aside, reason)
 
     def stages(self) -> list[str]:

@@ -52,4 +52,5 @@ def collect_alone(folder: SweepFolder, dry_run: bool = False) -> tuple[int, int]
     if dry_run:
         return collect(folder, dry_run=True)
     with folder.driving():
+        folder.pull()  # what another driver planned until now
         return collect(folder)

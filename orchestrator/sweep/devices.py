@@ -16,7 +16,7 @@ import torch
 
 from orchestrator.engine.bench import TrialBench
 from orchestrator.engine.finding import folder_at
-from orchestrator.engine.remote import PATIENCE
+from orchestrator.engine.remote import PATIENCE, Remote
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import device_for
 from orchestrator.engine.trials import Trial
@@ -96,7 +96,8 @@ def measured(address: str, spec: Spec, trial: dict[str, Any], run: str, stage: s
     with contextlib.suppress(OSError):  # where a user's networks may lie
         os.chdir(cwd)
     torch.set_num_threads(spec.resources.cpu)
-    sweep, asked = folder_at(address, patience=PATIENCE), Trial.from_json(trial)
+    Remote.patience = PATIENCE
+    sweep, asked = folder_at(address), Trial.from_json(trial)
     setting = Setting(spec, asked.model)
     watch = Watch(trial=asked.id, run=run, stopping=lambda: sweep.stop_requested() is not None)
     bench = TrialBench(setting, asked.method_class, asked.seed, asked.sparsity, sweep.store, device_for(setting), watch)

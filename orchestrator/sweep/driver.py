@@ -170,7 +170,8 @@ class Driver:
             self._ended(trial, result)
 
     def _ended(self, trial: str, result: Mapping[str, Any]) -> None:
-        self._hear_of(trial)
+        # where the store was away, what the worker holds there was not freed either
+        self._hear_of(trial, dead=result["status"] == "unwritable")
         self.schedule.ended(trial)
         if result["status"] == "unwritable":
             self._unwritable(result["error"])

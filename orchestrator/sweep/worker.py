@@ -21,7 +21,7 @@ from orchestrator.engine import files
 from orchestrator.engine.concealing import concealed
 from orchestrator.engine.finding import folder_at
 from orchestrator.engine.folder import FolderError, SweepFolder
-from orchestrator.engine.remote import PATIENCE, RemoteError
+from orchestrator.engine.remote import PATIENCE, Remote, RemoteError
 from orchestrator.engine.rungs import measure_rung, rung_cuts
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.trial import failure, run_trial
@@ -51,7 +51,8 @@ class Worker(tune.Trainable):
         with contextlib.suppress(OSError):  # not on every machine
             os.chdir(cwd)
         self.spec, self.run_id, self.device = spec, run, device
-        self.sweep = folder_at(folder, patience=PATIENCE)
+        Remote.patience = PATIENCE  # of its data too
+        self.sweep = folder_at(folder)
         self.settings: dict[str, Setting] = {}
         self.rungs: list[dict[str, Any]] = []
         """What the trial was worth at the rungs that it has passed."""

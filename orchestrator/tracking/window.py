@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.engine.files import digest, file_digest, read_sealed
+from orchestrator.engine.finding import folder_at
 from orchestrator.tracking import client as clients
 from orchestrator.tracking.aggregate import Cell, aggregate_params, aggregate_points, cell_of
 from orchestrator.tracking.artifacts import store_file, store_files, trial_files
@@ -181,6 +182,9 @@ class Window:
         return self.runs.create("trial", name, own, milliseconds(started))
 
     def _write(self, run: Any, result: Result, seal: str, course: Sequence[Point]) -> None:
+        trial = self.folder / "trials" / result["trial"]
+        if result["status"] == "done" and not (trial / "ticket.safetensors").exists():
+            folder_at(self.folder).pull(result["trial"])  # of a sweep in an object store: tickets are large
         points, params, tags = [*course, *points_of(result)], params_of(result), tags_of(result)
         lag = None
         try:

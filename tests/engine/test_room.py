@@ -64,6 +64,23 @@ def test_what_is_in_use_stays(cache, monkeypatch):
     assert left(cache) == ["old"]
 
 
+def test_what_is_being_made_stays_and_what_a_killed_process_left_goes(cache, monkeypatch):
+    allow(monkeypatch, 0)
+    with room.making(cache / "next") as temporary:
+        (temporary / "content").write_bytes(bytes(1000))
+        os.utime(temporary, (0, 0))
+        room.make_room(cache)
+        assert temporary.exists()
+    assert (cache / "next" / "content").stat().st_size == 1000
+    assert not list(cache.glob(".next.*"))
+    with pytest.raises(OSError, match="a full disk"), room.making(cache / "never"):
+        raise OSError("a full disk")
+    (cache / ".other.0123.tmp").mkdir()
+    (cache / ".other.0123.tmp" / "content").write_bytes(bytes(1000))
+    room.make_room(cache)
+    assert not [path for path in cache.iterdir() if path.is_dir() and path.name != "sweeps"]
+
+
 def test_a_use_makes_an_entry_the_last_to_go(cache, monkeypatch):
     room.use(cache / "old")
     room._in_use.pop(cache / "old").close()

@@ -108,6 +108,14 @@ def test_a_damaged_stage_is_set_aside_with_a_warning_and_can_be_made_again(
     assert tensors["b"] == 2
 
 
+def test_a_stage_that_was_made_anew_meanwhile_stays(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    store.write(KEY, make_tensors(1.0), {})
+    store.set_aside(KEY, "damaged, when another process looked")
+    assert store.read(KEY) is not None
+    assert "set aside" not in caplog.text
+    assert store.size(KEY) > 0
+
+
 def test_the_record_of_a_stage_that_was_set_aside_is_known_until_it_is_made_anew(store: Store) -> None:
     assert store.record(KEY) is None
     store.write(KEY, make_tensors(1.0), {"trial": "first"})

@@ -85,36 +85,6 @@ def test_events_of_several_machines_are_put_together_once(machine: Machine) -> N
     assert sorted(event["time"] for event in fresh.events("a")) == sorted(e["time"] for e in driver.events("a"))
 
 
-def test_what_is_pushed_while_a_pull_lists_the_store_stays(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker and the driver of one machine: a log that is open must not be taken for one removed in the store."""
-    here = machine("here")
-    here.tell("a", {"begin": "k"})
-    here.push("a")
-    objects = Remote.objects
-
-    def listed(remote: Remote, folder: str = "", deep: bool = True) -> dict:
-        found = objects(remote, folder, deep)
-        if folder == "trials":  # the worker comes between the driver's list and its lock
-            here.push("a")
-        return found
-
-    monkeypatch.setattr(Remote, "objects", listed)
-    with open(here.growing("a", "log.txt"), "a") as log:
-        print("first", file=log, flush=True)
-        write_text(here.trial("a") / "result.json", "{}")
-        here.pull()
-        print("second", file=log, flush=True)
-        write_text(here.trial("a") / "result.json", '{"new": 1}')  # not pushed yet, when an older one is listed
-        here.pull()
-        print("third", file=log, flush=True)
-        here.push("a")
-    assert (here.trial("a") / "result.json").read_text() == '{"new": 1}'
-    laptop = machine("laptop")
-    laptop.pull("a")
-    assert (laptop.trial("a") / "log.txt").read_text() == "first\nsecond\nthird\n"
-    assert (laptop.trial("a") / "result.json").read_text() == '{"new": 1}'
-
-
 def test_an_append_that_was_cut_off_before_it_was_noted_is_not_doubled(machine: Machine) -> None:
     one, driver = machine("one"), machine("driver")
     one.tell("a", {"steps": 1})
@@ -200,11 +170,14 @@ def test_a_sweep_and_a_trial_are_found_by_address(machine: Machine, bucket: str)
     (here.trial("a") / "ticket.safetensors").write_bytes(b"ticket")
     here.push()
     here.push("a")
-    machine("laptop")
+    laptop = machine("laptop")
     folder, trial = find_trial(f"{bucket}/tiny/a")
     assert (folder.address, trial) == (f"{bucket}/tiny", "a")
     assert (folder.trial("a") / "ticket.safetensors").exists()
     assert find_trial(folder.trial("a"))[0].address == folder.address  # by its path on this machine
+    write_text(here.path / "spec.yaml", "name: grown\n")
+    here.push()
+    assert (find_sweep(laptop.path).path / "spec.yaml").read_text() == "name: grown\n"  # what others wrote since
     with pytest.raises(FolderError, match="no such trial"):
         find_trial(f"{bucket}/tiny/b")
 

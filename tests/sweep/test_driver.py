@@ -247,6 +247,17 @@ def test_a_result_waits_for_a_folder_that_is_full(drive, monkeypatch):
     assert driver.folder.result(trial)["status"] == "failed"
 
 
+def test_a_worker_whose_store_was_away_holds_nothing_any_more(drive, monkeypatch):
+    driver, freed = drive(), []
+    monkeypatch.setattr(type(driver.folder.store), "free", lambda store, *whose: freed.append(whose))
+    trial, _ = begin(driver)
+    driver.ended(trial, {"status": "stopped"})
+    assert freed == []
+    driver.ended(trial, {"status": "unwritable", "error": "the store does not answer"})
+    assert freed == [(driver.run_id, trial)]
+    assert driver.stopped
+
+
 def test_ctrl_c_is_heard_where_the_folder_takes_no_more(drive, unwritable, monkeypatch):
     monkeypatch.setattr(leaving, "STOP_SECONDS", 0.2)
     left = threading.Event()

@@ -8,13 +8,14 @@ from unittest.mock import Mock, call
 import pytest
 
 from orchestrator.engine.plan import make_plan
+from orchestrator.engine.remote import PATIENCE, Remote
 from orchestrator.engine.status import epochs_trained
 from orchestrator.sweep import worker
 from orchestrator.tracking.record import course_points
 
 
 @pytest.fixture
-def step(make_spec, sweep_folder):
+def step(make_spec, sweep_folder, monkeypatch):
     """One trial, run by a worker in this process: what it tells the driver."""
     from orchestrator.sweep.worker import Worker
 
@@ -23,7 +24,9 @@ def step(make_spec, sweep_folder):
         plan = make_plan(spec)
         (planned,) = plan.planned
         worker = Worker.__new__(Worker)  # Tune's own start is not needed
+        monkeypatch.setattr(Remote, "patience", Remote.patience)
         worker.setup({}, spec, str(sweep_folder.path), "run", os.getcwd())
+        assert Remote("s3://bucket/sweep").patience == PATIENCE  # nobody sits before a worker and waits
         config = {"trial": planned.id, "key": planned.chain.key, "what": planned.trial.to_json(), "slots": 2}
         config |= plan.instructions(planned)
         worker.reset_config(config)

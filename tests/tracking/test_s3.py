@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from leaks import leaks_in_files, leaks_in_runs
 from mlflow.artifacts import download_artifacts
 from moto.server import ThreadedMotoServer
 
+from orchestrator.engine.remote_folder import RemoteFolder
 from orchestrator.spec.models import Tracking
 from orchestrator.tracking.client import connect
 from orchestrator.tracking.tracker import Tracker
@@ -71,6 +73,28 @@ def test_files_arrive_and_come_back_with_equal_bytes(make_sweep: Make, tmp_path:
         assert leaks_in_files(folder, planted) == []
         assert leaks_in_runs(uri, planted, tmp_path / planted[:7] / str(len(planted))) == []
         assert planted.encode() not in (tmp_path / "runs.db").read_bytes()
+
+
+def test_a_ticket_that_was_not_brought_yet_is_brought(
+    bucket: str, make_sweep: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep in an object store, gone on with on another machine, which has the results of the first, not its
+    tickets."""
+    first, uri = make_sweep(1), f"sqlite:///{tmp_path}/runs.db"
+    monkeypatch.setenv("JACKPOT_CACHE", str(tmp_path / "one"))
+    one = RemoteFolder(f"{bucket}/tiny")
+    shutil.copytree(first, one.path, ignore=shutil.ignore_patterns("mlflow.db"))
+    (one.trial(DONE) / "log.txt").rename(one.growing(DONE, "log.txt"))
+    one.push()
+    one.push(DONE)
+    monkeypatch.setenv("JACKPOT_CACHE", str(tmp_path / "two"))
+    two = RemoteFolder(f"{bucket}/tiny")
+    two.pull()
+    ticket = two.trial(DONE) / "ticket.safetensors"
+    assert not ticket.exists()
+    assert Tracker(two.path, "tiny", Tracking(uri=uri)).sync(status="FINISHED").message is None
+    assert ticket.read_bytes() == (first / "trials" / DONE / "ticket.safetensors").read_bytes()
+    assert_complete(two.path, uri)
 
 
 def test_a_store_that_is_away_is_said_and_caught_up_with(

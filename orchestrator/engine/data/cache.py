@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ import numpy as np
 
 from orchestrator.engine.data.dataset import DataError, array_digest
 from orchestrator.engine.files import Corrupt, digest, read_sealed, write_sealed
-from orchestrator.engine.room import make_room, use
+from orchestrator.engine.room import make_room, making, use
 
 log = logging.getLogger(__name__)
 
@@ -78,19 +77,14 @@ def _set_aside(entry: Path, damage: Corrupt) -> None:
 
 
 def _write(entry: Path, what: str, make: Callable[[Path], dict[str, Any]]) -> None:
-    temporary = entry.with_name(f".{entry.name}.{uuid.uuid4().hex[:8]}.tmp")
-    temporary.mkdir()
-    try:
-        began = time.monotonic()
-        log.info("%s, once; kept in %s", what, entry)
+    began = time.monotonic()
+    log.info("%s, once; kept in %s", what, entry)
+    with making(entry) as temporary:
         meta = make(temporary)
         arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted(temporary.glob("*.npy"))}
         digests = {name: array_digest(array) for name, array in arrays.items()}
         write_sealed(temporary / "meta.json", {**meta, "digests": digests})
-        os.replace(temporary, entry)
-        log.info("%s took %.0f s", what, time.monotonic() - began)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    log.info("%s took %.0f s", what, time.monotonic() - began)
 
 
 def _read(entry: Path) -> Entry:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +10,7 @@ from orchestrator.engine.data.cache import cache_folder, locked
 from orchestrator.engine.data.dataset import DataError
 from orchestrator.engine.files import digest
 from orchestrator.engine.remote import Remote
-from orchestrator.engine.room import make_room, use
+from orchestrator.engine.room import make_room, making, use
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +44,7 @@ def local_copy(url: str) -> Path:
 
 def _copy(remote: Remote, names: list[str], entry: Path, total: int) -> None:
     log.info("copying %s, %d files, %.2f GiB, once; kept in %s", remote.url, len(names), total / 2**30, entry)
-    temporary = entry.with_name(f".{entry.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            for whole in pool.map(lambda name: remote.fetch(name, temporary / name), names):
-                if not whole:
-                    raise OSError(f"{remote.url}: its files change while they are copied")
-        os.replace(temporary, entry)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with making(entry) as temporary, ThreadPoolExecutor(AT_ONCE) as pool:
+        for whole in pool.map(lambda name: remote.fetch(name, temporary / name), names):
+            if not whole:
+                raise OSError(f"{remote.url}: its files change while they are copied")
