@@ -65,7 +65,8 @@ def test_status_watch_moves_with_every_epoch(driven, monkeypatch):
             raise typer.Exit
 
     def pull(folder):
-        driven.tell("convnet_dense_seed0", {"kind": "train", "epoch": len(waits), "steps": 6, "per_epoch": 6})
+        if waits:  # the first is that of finding the sweep
+            driven.tell("convnet_dense_seed0", {"kind": "train", "epoch": len(waits), "steps": 6, "per_epoch": 6})
 
     monkeypatch.setattr(status, "time", SimpleNamespace(sleep=sleep))
     monkeypatch.setattr(SweepFolder, "pull", pull)
