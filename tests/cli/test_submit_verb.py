@@ -89,7 +89,7 @@ def test_data_that_lie_on_the_cluster_alone_are_looked_at_there(small, cluster):
     data = {"name": "cifar10", "root": "/nowhere/cifar10", "download": False}
     assert jackpot("run", small(data=data), "--dry-run").exit_code == 2
     said = jackpot("submit", small(data=data), *ADDRESS, *OUT)
-    assert (said.exit_code, cluster.sent[2]) == (0, {"spec.yaml"})
+    assert (said.exit_code, cluster.sent[2]) == (0, {jobs.SPEC})
     assert said.stderr.startswith("/nowhere/cifar10: not on this machine; data, networks and methods are looked at")
     data["root"] = "s3://bucket/cifar10"
     assert jackpot("submit", small(data=data), *ADDRESS, *OUT).exit_code == 0
@@ -112,7 +112,7 @@ def test_code_is_sent_when_that_is_allowed_alone(small, cluster, tmp_path):
     assert not (tmp_path / "ran").exists()
     said = jackpot("submit", spec, *ADDRESS, *OUT, "--allow-code")
     assert said.exit_code == 0, said.stderr
-    assert cluster.sent[2] == {"spec.yaml", "small.yaml", "mynets.py", "ran"}
+    assert cluster.sent[2] == {jobs.SPEC, "small.yaml", "mynets.py", "ran"}
 
 
 def test_what_is_wrong_with_a_spec_is_said_before_the_cluster_is_asked(small, monkeypatch):
@@ -142,10 +142,10 @@ def test_a_sweep_is_sent_and_followed(small, cluster):
     assert said.exit_code == 0
     assert said.stdout == f"{name}: sent; jackpot status /nfs/sweeps/small\n[3/3] done\n"
     assert entrypoint == [
-        "jackpot", "run", "spec.yaml", "--address", "auto", "--out", "/nfs/sweeps/small",
+        "jackpot", "run", jobs.SPEC, "--address", "auto", "--out", "/nfs/sweeps/small",
         "--only", "random", "--max-hours", "2.0", "--take-over",
     ]  # fmt: skip
-    assert files == {"spec.yaml"}
+    assert files == {jobs.SPEC}
 
 
 def test_submitting_twice_is_one_job(small, cluster):
@@ -218,7 +218,7 @@ def test_the_check_shows_every_machine(small, cluster, monkeypatch):
         "10.0.0.3 8 2 H100 no answer",
     ]
     assert said.stdout.endswith("trials of the spec that fit at once on what is up now: 2\nall well\n")
-    assert cluster.sent[1:] == (["jackpot", "cluster", "examine", "/nfs/sweeps/small", "spec.yaml"], {"spec.yaml"})
+    assert cluster.sent[1:] == (["jackpot", "cluster", "examine", "/nfs/sweeps/small", jobs.SPEC], {jobs.SPEC})
 
 
 def test_problems_are_said_and_counted_as_failure(small, cluster):
