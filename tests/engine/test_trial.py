@@ -25,6 +25,7 @@ from orchestrator.engine.plan import make_plan
 from orchestrator.engine.results import METRICS
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.status import epochs_trained
+from orchestrator.engine.store import Store
 from orchestrator.engine.watch import Watch
 from orchestrator.spec.models import Spec
 
@@ -195,13 +196,18 @@ def test_epochs_new_add_up_to_what_is_trained_where_a_rewinding_step_is_added(
     assert sum(result["metrics"]["cost/epochs_new"] for result in found) == 2 + 1 + 1
 
 
+def damage(store: Store, key: str) -> None:
+    (store.path(key) / "data.safetensors").write_bytes(b"not what was trained")
+    assert store.read(key) is None  # set aside
+
+
 def test_a_damaged_training_is_the_cost_of_the_trial_that_it_was(make_spec: MakeSpec, folder: SweepFolder) -> None:
     """Also where that one has its result, and another makes the stage anew."""
     spec = make_spec(methods=["dense", {"name": "lottery", "fraction": 0.6}], sparsities=[0.5])
     calm = run_all(folder, spec)
     dense, ticket = sorted(calm, key=lambda trial: calm[trial]["method"])
     (shared,) = make_plan(spec).by_id[dense].chain.trainings
-    folder.store.set_aside(shared.key, "damaged, as in this test")
+    damage(folder.store, shared.key)
     told: list[dict[str, Any]] = []
     plan = make_plan(spec).given([ticket], folder.store.has)
     assert plan.owners[shared.key] == dense
@@ -224,7 +230,7 @@ def test_costs_are_counted_where_a_training_was_just_set_aside(make_spec: MakeSp
     before = costs(bench, trial)
     assert (before["cost/epochs"], before["cost/epochs_new"]) == (4, 4)
     for request in planned.chain.trainings:
-        folder.store.set_aside(request.key, "damaged, as in this test")
+        damage(folder.store, request.key)
     assert costs(bench, trial) == before
 
 
