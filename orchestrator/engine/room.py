@@ -61,7 +61,7 @@ def making(entry: Path) -> Iterator[Path]:
             os.replace(temporary, entry)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            _lock(temporary).unlink()
+            _lock(temporary).unlink(missing_ok=True)
 
 
 def make_room(cache: Path, needed: int = 0) -> int:

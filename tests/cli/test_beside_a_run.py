@@ -1,6 +1,7 @@
 """Commands beside a sweep that another process drives: they look at it, are refused, or end it. The driver here
 is this test, which holds the lock as a driver does."""
 
+import errno
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ from orchestrator.cli.app import app
 from orchestrator.engine.files import write_sealed, write_text
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import make_plan
+from orchestrator.engine.remote import RemoteError
 from orchestrator.spec.loading import dump
 from orchestrator.spec.models import Spec
 
@@ -149,3 +151,14 @@ def test_logs_of_a_trial_in_several_sweeps_asks_which(driven, tmp_path, monkeypa
     # SWEEP/TRIAL tells them apart
     assert jackpot("logs", "one/dense_seed0").stderr == "one/dense_seed0: has not run yet\n"
     assert jackpot("logs", sweeps / "two" / "trials" / "dense_seed0").stderr.endswith("has not run yet\n")
+
+
+def test_stopping_where_the_store_is_away_says_so(driven, monkeypatch):
+    def away(folder):
+        raise RemoteError(errno.EIO, "the object store does not take part: refused", "s3://bucket/small/driver.lock")
+
+    monkeypatch.setattr(SweepFolder, "driver", away)
+    shown = jackpot("stop", driven.path)
+    assert (shown.exit_code, shown.stderr) == (
+        2, "s3://bucket/small/driver.lock: the object store does not take part: refused\n",
+    )  # fmt: skip

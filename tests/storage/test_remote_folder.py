@@ -16,6 +16,7 @@ from orchestrator.engine.finding import find_sweep, find_trial
 from orchestrator.engine.folder import FolderError
 from orchestrator.engine.remote import Remote, RemoteError
 from orchestrator.engine.remote_folder import RemoteFolder
+from orchestrator.sweep import collect
 
 Machine = Callable[[str], RemoteFolder]
 pytestmark = pytest.mark.slow
@@ -180,6 +181,19 @@ def test_a_sweep_and_a_trial_are_found_by_address(machine: Machine, bucket: str)
     assert (find_sweep(laptop.path).path / "spec.yaml").read_text() == "name: grown\n"  # what others wrote since
     with pytest.raises(FolderError, match="no such trial"):
         find_trial(f"{bucket}/tiny/b")
+
+
+def test_stages_are_collected_by_what_is_planned_now(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = machine("here"), machine("there")
+    write_text(here.path / "spec.yaml", "name: small\n")
+    here.push()
+    there.pull()
+    write_text(there.path / "spec.yaml", "name: grown\n")
+    there.push()
+    read: list[str] = []
+    monkeypatch.setattr(collect, "collect", lambda folder: read.append((folder.path / "spec.yaml").read_text()))
+    collect.collect_alone(here)
+    assert read == ["name: grown\n"]
 
 
 def test_a_store_that_cannot_be_used_is_said_at_once(machine: Machine, bucket: str) -> None:
