@@ -274,14 +274,14 @@ class TrialBench(PlanningBench):
     # What a computed function may use
 
     def _build(self, seed: int | None = None) -> nn.Module:
-        net = nets.build(self.setting.model, self.classes, self.setting.data.shape, self.seed if seed is None else seed)
-        return placed(net, self.device)
+        return nets.build(self.setting.model, self.classes, self.setting.data.shape, self.seed if seed is None else seed)
 
     def net(self, weights: Tensors) -> nn.Module:
         """See Workbench."""
-        net = self._build()
+        net, shape = self._build(), self.setting.data.shape
         if structure_of(net) != structure_of(weights):
-            net = placed(fitted(net, weights, self.setting.data.shape), self.device)
+            net = fitted(net, weights, shape)
+        net = placed(net, self.device, shape)
         load_values(net, weights)
         return net.train()
 

@@ -56,7 +56,7 @@ def measure_structure(setting: Setting, weights: Tensors, device: torch.device) 
         record: dict[str, Any] = {"batch": batch}
         try:
             dense, control = _net(setting, device), _net(setting, device)
-            net = placed(fitted(_net(setting, device), weights), device) if own else None
+            net = placed(fitted(_net(setting, device), weights), device, setting.data.shape) if own else None
             record |= latency.measure(dense, control, net, images, setting.spec.latency.seconds)
         except RuntimeError as error:  # out of memory, or an operation this device does not have
             record["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -79,7 +79,7 @@ def latency_metrics(records: list[dict[str, Any]]) -> dict[str, float]:
 def _net(setting: Setting, device: torch.device) -> nn.Module:
     # the values are anyone's: latency is the structure's
     net = nets.build(setting.model, len(setting.data.classes), setting.data.shape, seed=0)
-    return placed(net, device)
+    return placed(net, device, setting.data.shape)
 
 
 def _said(record: dict[str, Any]) -> str:
