@@ -274,7 +274,8 @@ class TrialBench(PlanningBench):
     # What a computed function may use
 
     def _build(self, seed: int | None = None) -> nn.Module:
-        return nets.build(self.setting.model, self.classes, self.setting.data.shape, self.seed if seed is None else seed)
+        seed = self.seed if seed is None else seed
+        return nets.build(self.setting.model, self.classes, self.setting.data.shape, seed)
 
     def net(self, weights: Tensors) -> nn.Module:
         """See Workbench."""

@@ -150,7 +150,8 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, step, self.per_epoch)
         self.optimiser.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(self.net(images), labels, label_smoothing=self.recipe.label_smoothing)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+            loss = F.cross_entropy(self.net(images), labels, label_smoothing=self.recipe.label_smoothing)
         loss.backward()
         gradients = self.masking.gradients() if self.masking.due(step + 1) else None
         self.masking.mask_gradients()

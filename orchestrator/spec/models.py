@@ -105,6 +105,10 @@ class Recipe(Section):
     weight_decay: float = Field(default=0.0, ge=0)
     """L2 penalty on every parameter."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What convolutions and linear maps multiply in while training (torch's autocast); weights, their gradients and the
+    loss stay float32, and so do scores and evaluation. bfloat16 is faster on GPUs and on processors with AVX512-BF16
+    or AMX, and slower on others."""
     schedule: Schedule = Schedule()
     augmentation: Augmentation = Augmentation()
 

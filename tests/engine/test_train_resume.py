@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_training import ADAM, SGD, make_net, make_recipe, make_trainer
+from tiny_training import ADAM, BF16, SGD, make_net, make_recipe, make_trainer
 from torch.nn import functional as F
 
 from orchestrator.engine.train import Trainer, weights_of
@@ -33,7 +33,7 @@ def _same_history(left: Trainer, right: Trainer) -> bool:
 
 
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format], ids=["nhwc", "nchw"])
-@pytest.mark.parametrize("options", [SGD, ADAM], ids=["sgd", "adam"])
+@pytest.mark.parametrize("options", [SGD, ADAM, BF16], ids=["sgd", "adam", "bfloat16"])
 @pytest.mark.parametrize("stops", [(1,), (4,), (3,), (6,), (11,), (2, 5), (3, 6, 7, 8)], ids=str)
 def test_a_run_broken_off_anywhere_gives_the_same_bits(
     stops: tuple[int, ...], options: dict[str, Any], memory_format: torch.memory_format

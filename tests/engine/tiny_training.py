@@ -14,6 +14,7 @@ from orchestrator.spec.models import Recipe
 IMAGES, CLASSES, BATCH = 22, 3, 8  # 3 steps an epoch, the last of 6 images
 SGD: dict[str, Any] = {"optimiser": "sgd", "momentum": 0.9, "nesterov": True}
 ADAM: dict[str, Any] = {"optimiser": "adam", "lr": 0.01}
+BF16: dict[str, Any] = {**SGD, "precision": "bfloat16"}
 
 
 class Noise:

@@ -16,7 +16,9 @@ BASE = {
     "recipe": "recipe: {epochs: 1}",
     "methods": "methods: [dense]",
 }
-RECIPE_KEYS = "epochs, batch, optimiser, lr, momentum, nesterov, weight_decay, label_smoothing, schedule, augmentation"
+RECIPE_KEYS = (
+    "epochs, batch, optimiser, lr, momentum, nesterov, weight_decay, label_smoothing, precision, schedule, augmentation"
+)
 TOP_KEYS = (
     "name, data, model, recipe, methods, sparsities, seeds, search, prunable, resources, concurrency, failures, "
     "latency, sanity, tracking, storage, keep"

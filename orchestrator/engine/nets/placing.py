@@ -20,9 +20,9 @@ def placed(net: nn.Module, device: torch.device, shape: tuple[int, int, int]) ->
 
     - strided 1x1 ones of fewer than 8 inputs: there the oneDNN of torch 2.15 (3.13.3) writes past the end of its
       buffers on processors without AVX-512, and the process dies;
-    - those of many channels on small maps, which take 0.54 (512 channels, 2x2) to 0.82 (256, 4x4) of the time so, forward
-      and backward, with AVX-512, and 0.67 to 1.07 with AVX2 (batch 64); on larger maps and with fewer channels
-      channels_last is the faster."""
+    - those of many channels on small maps, which take 0.54 (512 channels, 2x2) to 0.82 (256, 4x4) of the time so,
+      forward and backward, with AVX-512, and 0.67 to 1.07 with AVX2 (batch 64); on larger maps and with fewer
+      channels channels_last is the faster."""
     net = net.to(device).to(memory_format=torch.channels_last)
     if device.type == "cpu":
         for module in net.modules():
