@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -17,14 +19,15 @@ def placed(net: nn.Module, device: torch.device) -> nn.Module:
     format."""
     net = net.to(device).to(memory_format=torch.channels_last)
     for module in net.modules() if device.type == "cpu" else ():
-        if isinstance(module, nn.Conv2d) and _is_small_and_strided(module):
+        if isinstance(module, nn.Conv2d) and is_small_and_strided(module.weight, module.stride):
             module.weight.data = _in_own_format(module.weight.data)
             module.register_forward_pre_hook(lambda _, inputs: tuple(map(_in_own_format, inputs)))
     return net
 
 
-def _is_small_and_strided(module: nn.Conv2d) -> bool:
-    return module.kernel_size == (1, 1) and module.stride != (1, 1) and module.in_channels // module.groups < VECTOR
+def is_small_and_strided(weight: torch.Tensor, stride: Sequence[int]) -> bool:
+    """Whether a convolution of this weight (O, I, H, W) must compute in torch's own format on a CPU."""
+    return weight.shape[2:] == (1, 1) and any(step != 1 for step in stride) and weight.shape[1] < VECTOR
 
 
 def _in_own_format(tensor: torch.Tensor) -> torch.Tensor:
