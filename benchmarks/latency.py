@@ -17,6 +17,7 @@ import json
 import multiprocessing
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ from rich.table import Table
 from methods.bench import Tensors
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import make_plan
+from orchestrator.engine.results import FINAL, why
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.speed import verdict
 from orchestrator.engine.structures import Subject
@@ -52,7 +54,8 @@ FULL = {
 }  # fmt: skip
 QUICK = {
     "models": [{"name": "convnet", "width": 0.25}], "data": {**FAKE, "shape": [3, 8, 8]}, "batches": [2],
-    "seconds": 0.02, "sweeps": {"masks": ([{"name": "random", "ratio": "uniform"}], [0.98]), "structures": (FILTERS[:1], [0.5])},
+    "seconds": 0.02,
+    "sweeps": {"masks": ([{"name": "random", "ratio": "uniform"}], [0.9]), "structures": (FILTERS[:1], [0.5])},
 }  # fmt: skip
 
 Row = dict[str, Any]
@@ -61,17 +64,16 @@ Row = dict[str, Any]
 def main() -> None:
     """Make the tickets, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--repeat", action="store_true", help="again, beside a process that loads a core"
-    )
+    parser.add_argument("--repeat", action="store_true", help="again, beside a process that loads a core")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, the machine and its rates")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tickets", type=Path, default=Path("sweeps/benchmark-latency"), help="where tickets are kept")
+    parser.add_argument("--only", default="", metavar="TEXT", help="tickets whose network and name hold this")
     parser.add_argument("--quick", action="store_true", help="one small network: does it work?")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     began, chosen = time.monotonic(), QUICK if given.quick else FULL
-    subjects = list(tickets(chosen, given.tickets))
+    subjects = [own for own in tickets(chosen, given.tickets) if given.only in f"{own[0]} {own[1]}"]
     rates = {"flops_per_second": matmul_rate(given.threads), "bytes_per_second": bandwidth(given.threads)}
     rows = measured(subjects, rates)
     found = {"about": about(), "threads": given.threads, "rates": rates, "rows": rows}
@@ -82,8 +84,8 @@ def main() -> None:
             found["repeated"] = compared(rows, measured(subjects, rates))
         show("the same beside a process that loads a core", found["repeated"])
         off = [row for row in found["repeated"] if row.get("off", 0) > AGREE]
-        flagged = sum("noisy" in row["verdict"] for row in off)
-        print(f"{len(rows) - len(off)} of {len(rows)} ratios agree within 5 %; of the others {flagged} are flagged noisy")
+        flagged = sum(row["noisy"] for row in off)
+        print(f"{len(rows) - len(off)} of {len(rows)} ratios agree within 5 %, {flagged} others are flagged noisy")
     found["seconds"] = time.monotonic() - began
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -109,13 +111,15 @@ def of_sweep(spec: Spec, folder: SweepFolder) -> Iterator[tuple[str, Tensors]]:
     plan = make_plan(spec)
     for planned in plan.planned:
         trial, key = planned.trial, planned.chain.key
-        if folder.result(trial.id, key) is None:
+        result = folder.result(trial.id, key)
+        if result is None or result["status"] not in FINAL:
             print(f"training {trial.id} ...", file=sys.stderr, flush=True)
             watch = Watch(trial=trial.id, **plan.instructions(planned))
             result = run_trial(folder, Setting(spec, trial.model), trial, key, watch)
             if result["status"] != "done":
-                raise SystemExit(f"{trial.id}: {result['error'] or result['status']}")
-        removed = f"{100 * trial.sparsity:g} %"
+                print(f"left out: {trial.id} {result['status']}: {why(result)}")
+                continue
+        removed = f"{float(100 * trial.sparsity):g} %"
         yield f"{trial.arm.label} {removed}", read_ticket(folder.trial(trial.id) / FILE).weights
 
 
@@ -139,7 +143,7 @@ def records(subject: Subject) -> list[Row]:
     if not subject.compact.changed:
         found += subject.unchanged([record for record in found if record["runtime"] == "dense"])
     for record in found:
-        record["verdict"] = record.get("error") or verdict(record)
+        record["verdict"] = record.get("error") or verdict(record | {"disturbed": []}).partition(":")[0]
     return sorted(found, key=lambda record: (record["batch"], RUNTIMES.index(record["runtime"])))
 
 
@@ -178,7 +182,10 @@ def show(title: str, rows: list[Row]) -> None:
             ratio = f"{row['speedup']:.3f} ({shown(row['interval'])})"
             control = shown(row["control"]["interval"])
             table.add_row(*start, f"{row['ms']:.4g}", ratio, *off, control, *floor, row["verdict"], row["why"])
-    Console(width=230).print(table)
+    Console(width=200).print(table)
+    reasons = Counter(reason for row in rows for reason in row.get("disturbed", []))
+    for reason, count in reasons.most_common():
+        print(f"{count} of {len(rows)} rows: {reason}")
 
 
 def shown(interval: list[float]) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 Record = Mapping[str, Any]
 FASTER, SLOWER = "faster", "slower"
+BESIDE = ("compact", "compiled", "onnxruntime")
+"""The runtimes beside `dense`, the network as it is in eager torch."""
 
 NAMES = {
     "ms": "latency/ms",
@@ -33,7 +35,7 @@ def metrics(records: Sequence[Record]) -> dict[str, float]:
 def bests(records: Sequence[Record]) -> list[Record]:
     """The record of the best runtime at each batch size at which there is more than `dense`: the highest speed-up of
     those that are faster than dense (`verdict`), else that of `dense`."""
-    batches = dict.fromkeys(record["batch"] for record in records if record["runtime"] != "dense")
+    batches = dict.fromkeys(record["batch"] for record in records if record["runtime"] in BESIDE)
     found = [_best([record for record in records if record["batch"] == batch]) for batch in batches]
     return [record for record in found if record is not None]
 
@@ -55,7 +57,7 @@ def verdict(record: Record) -> str:
     """Whether a record's speed-up counts, and what disturbed its measurement."""
     disturbed = "; ".join(record.get("disturbed", []))
     if record["noisy"]:
-        return f"noisy: {disturbed or 'nobody knows why'}"
+        return f"noisy: {disturbed or 'the system tells of no reason'}"
     found = "as dense" if [*record["interval"]] == [1, 1] else outside(record) or "not told apart from dense"
     return f"{found} (meanwhile {disturbed})" if disturbed else found
 
@@ -75,7 +77,7 @@ def why(record: Record) -> str:
     if record["runtime"] == "dense":
         facts = ", ".join(left) or "the dense structure: what a mask removes is multiplied all the same"
     else:
-        facts = ", ".join(left) or "no channel could be removed"
+        facts = ", ".join([*([] if record.get("channels") else ["no channel could be removed"]), *left])
     if record["runtime"] in ("compiled", "onnxruntime"):
         facts = f"{record['software']}; {facts}"
     return f"slower: {facts}" if outside(record) == SLOWER else facts

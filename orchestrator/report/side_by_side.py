@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.engine.results import why
-from orchestrator.engine.speed import bests
+from orchestrator.engine.speed import BESIDE, bests
 from orchestrator.tracking.record import params_of
 
 Result = Mapping[str, Any]
@@ -18,8 +18,6 @@ FIRST = ("model", "data", "label", "sparsity", "seed")
 BEST = "*"
 """Stands before the best value of a row: a mark that needs no colour."""
 ABSENT = "-"
-RUNTIMES = ("compact", "compiled", "onnxruntime", "best")
-"""Whose latencies stand beside those of the network as it is."""
 
 
 class Metric(NamedTuple):
@@ -48,7 +46,7 @@ def metrics_of(results: Sequence[Result]) -> list[Metric]:
     latencies = [
         metric
         for batch in batches
-        for own in ("", *(f"{name}/" for name in RUNTIMES))
+        for own in ("", *(f"{name}/" for name in (*BESIDE, "best")))
         for metric in (
             Metric(f"latency/{own}ms/b{batch}", min, unit="ms"),
             Metric(f"latency/{own}speedup/b{batch}", unit="x"),

@@ -28,7 +28,7 @@ def record(runtime: str = "dense", speedup: float = 1.0, spread: float = 0.01, *
         (record(speedup=0.985), "not told apart from dense"),
         (record(speedup=1.2, disturbed=["one", "two"]), "faster (meanwhile one; two)"),
         (record(speedup=1.2, noisy=True, disturbed=["one"]), "noisy: one"),
-        (record(speedup=1.2, noisy=True), "noisy: nobody knows why"),
+        (record(speedup=1.2, noisy=True), "noisy: the system tells of no reason"),
     ],
 )
 def test_the_verdict(found: dict, said: str) -> None:
@@ -79,6 +79,8 @@ def test_what_failed_is_never_the_best() -> None:
          "slower: onnxruntime 1; 9 of 10 channels removed, 0.4 % of the multiply-accumulates left"),
         (record("compiled", 1.3, channels=None, software="torch 2 inductor"),
          "torch 2 inductor; no channel could be removed"),
+        (record("compact", 1.6, macs=[460, 1000], channels=None),
+         "no channel could be removed, 46 % of the multiply-accumulates left"),  # of a network without some filters
         ({"runtime": "compiled", "error": "no compiler"}, "no compiler"),
     ],
 )  # fmt: skip
