@@ -56,9 +56,9 @@ def outside(record: Record) -> str | None:
 def verdict(record: Record) -> str:
     """Whether a record's speed-up counts, and what disturbed its measurement."""
     disturbed = "; ".join(record.get("disturbed", []))
-    if record["noisy"]:
-        return f"noisy: {disturbed or 'the system tells of no reason'}"
     found = "as dense" if [*record["interval"]] == [1, 1] else outside(record) or "not told apart from dense"
+    if record["noisy"]:
+        return f"{found}, but noisy: {disturbed or 'the system tells of no reason'}"
     return f"{found} (meanwhile {disturbed})" if disturbed else found
 
 

@@ -160,14 +160,14 @@ def test_an_emptied_channel_is_really_removed_and_all_runtimes_measured(
     make_spec: MakeSpec, folder: SweepFolder
 ) -> None:
     spec = make_spec(
-        methods=[{"name": "random", "ratio": "uniform"}], sparsities=[0.98],
+        methods=[{"name": "random", "ratio": "uniform"}], sparsities=[0.9],
         latency=timing("compact", "compiled", "onnxruntime"),
     )  # fmt: skip
     result = only(run_all(folder, spec))
     dense, compact, compiled, onnx = result["latency"]
     assert dense["speedup"] == 1.0
     kept, of = compact["channels"]
-    assert 0 < kept < of, "of 1 weight in 50 some channels keep none"
+    assert 0 < kept < of, "of 1 weight in 10 some channels keep none"
     assert compact["channels"] == compiled["channels"] == onnx["channels"]
     assert compact["macs"][0] < compact["macs"][1]
     for record in (compact, compiled, onnx):

@@ -27,8 +27,8 @@ def record(runtime: str = "dense", speedup: float = 1.0, spread: float = 0.01, *
         (record(speedup=0.9), "slower"),
         (record(speedup=0.985), "not told apart from dense"),
         (record(speedup=1.2, disturbed=["one", "two"]), "faster (meanwhile one; two)"),
-        (record(speedup=1.2, noisy=True, disturbed=["one"]), "noisy: one"),
-        (record(speedup=1.2, noisy=True), "noisy: the system tells of no reason"),
+        (record(speedup=1.2, noisy=True, disturbed=["one"]), "faster, but noisy: one"),
+        (record(noisy=True), "as dense, but noisy: the system tells of no reason"),
     ],
 )
 def test_the_verdict(found: dict, said: str) -> None:
