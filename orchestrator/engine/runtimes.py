@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import importlib.metadata
+import os
+import shutil
 import time
 from typing import Any, cast
 
@@ -18,6 +20,10 @@ TOLERANCE = 1e-4
 where operations are fused, reordered or computed by another algorithm (Winograd)."""
 
 
+COMPILERS = ("g++", "clang++")
+"""What inductor looks for where CXX names nothing."""
+
+
 class Unavailable(ValueError):
     """A runtime that cannot run a network here; the message says why and what to do."""
 
@@ -29,6 +35,8 @@ def software(runtime: str) -> str:
             return f"onnxruntime {importlib.metadata.version('onnxruntime')}"
         except importlib.metadata.PackageNotFoundError as error:
             raise Unavailable("onnxruntime is not installed; `pip install onnxruntime`") from error
+    if runtime == "compiled" and not any(map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS))):
+        raise Unavailable("there is no C++ compiler, which torch.compile needs; install g++, or name one in CXX")
     return f"torch {torch.__version__} {'inductor' if runtime == 'compiled' else 'eager'}"
 
 
@@ -76,8 +84,8 @@ def _compiled(net: nn.Module, images: torch.Tensor) -> nn.Module:
         raise
     except Exception as error:  # whatever dynamo, inductor or the C++ compiler raises
         raise Unavailable(
-            f"torch.compile cannot compile the network ({_said(error)}); it needs a C++ compiler (g++) on the machine, "
-            "and a forward of the same operations for every input"
+            f"torch.compile cannot compile the network ({_said(error)}); its forward must be the same operations for "
+            "every input, and the C++ compiler must work; or leave `compiled` out of latency.runtimes"
         ) from error
     return compiled
 

@@ -159,7 +159,7 @@ class Latency(Section):
     """What runs the network: `dense`, as it is, in eager torch; `compact`, without the channels that its mask has
     emptied; that network `compiled` by torch.compile, and in `onnxruntime`. All beside the dense network in eager
     torch. `dense` is measured once for all masked tickets of a network; a ticket's own emptied channels make a
-    structure of its own, so that each of the others costs every trial a measurement, `compiled` a minute of the
+    structure of its own, so that each of the others costs every trial a measurement, `compiled` half a minute of the
     compiler's too."""
     device: str | None = Field(default=None, min_length=1)
     """The accelerator type, as Ray labels machines, on which all latencies are measured where machines differ (default:

@@ -75,7 +75,9 @@ def test_a_network_that_cannot_be_traced_is_said() -> None:
 
 @pytest.mark.slow
 def test_a_network_that_cannot_be_compiled_is_said() -> None:
-    with pytest.raises(Unavailable, match=r"torch.compile cannot compile .* needs a C\+\+ compiler \(g\+\+\)"):
+    with pytest.raises(
+        Unavailable, match=r"torch.compile cannot compile .* same operations .* leave `compiled` out"
+    ):
         prepared("compiled", Choosing().eval(), IMAGES)
 
 
@@ -83,6 +85,11 @@ def test_the_software_is_named_with_its_version(monkeypatch: pytest.MonkeyPatch)
     assert software("dense") == software("compact") == f"torch {torch.__version__} eager"
     assert software("compiled") == f"torch {torch.__version__} inductor"
     assert software("onnxruntime") == f"onnxruntime {importlib.metadata.version('onnxruntime')}"
+
+    monkeypatch.setenv("CXX", "")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(Unavailable, match=r"there is no C\+\+ compiler, .*; install g\+\+, or name one in CXX"):
+        software("compiled")
 
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError
