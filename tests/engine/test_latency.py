@@ -156,6 +156,18 @@ def test_short_passes_fill_a_block_after_a_warm_up_and_long_ones_need_none(clock
     assert len(passes) == 22
 
 
+def test_a_network_that_costs_next_to_nothing_makes_no_other_run_more_often(clock: list[float]) -> None:
+    passes: list[float] = []
+
+    class Counting(Taking):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            passes.append(self.now[0])
+            return super().forward(x)
+
+    rounds(0.0, dense=Counting(clock, 0.2), control=Taking(clock, 0.2), this=Taking(clock, 1e-6))
+    assert len(passes) == 2 + 2 * latency.LEAST_ROUNDS, "two to begin with, then two a round"
+
+
 def test_all_positions_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that always came first would look slower or faster than it is."""
     order: list[str] = []

@@ -41,7 +41,7 @@ def test_the_page_says_what_came_out(made_up: SweepFolder) -> None:
         "one seed: nothing can be concluded",
         "net_poor_s0.9_seed1 diverged Diverged: the loss is not finite",
         "2.000 (1.900 to 2.100)",
-        "but noisy: another had its core the dense structure a processor, 1 threads, float32, channels_last, torch 2 eager",
+        "noisy: another had its core the dense structure a processor, 1 threads, float32, channels_last, torch 2 eager",
         "OutOfMemoryError: too much",
         "layers that keep no weight net_narrow_s0.9_seed0 conv",
         "net_left_s0.9_seed0",
