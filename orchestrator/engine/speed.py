@@ -74,6 +74,8 @@ def why(record: Record) -> str:
     share = record["macs"][0] / record["macs"][1]
     if share < 1:
         left.append(f"{_percent(share)} of the multiply-accumulates left")
+    if record["macs"][0] == 0:
+        left = ["nothing is left to compute: the outputs are the same for every image"]
     if record["runtime"] == "dense":
         facts = ", ".join(left) or "the dense structure: what a mask removes is multiplied all the same"
     else:

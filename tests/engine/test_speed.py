@@ -81,6 +81,8 @@ def test_what_failed_is_never_the_best() -> None:
          "torch 2 inductor; no channel could be removed"),
         (record("compact", 1.6, macs=[460, 1000], channels=None),
          "no channel could be removed, 46 % of the multiply-accumulates left"),  # of a network without some filters
+        (record("compact", 500.0, macs=[0, 1000], channels=[0, 10]),
+         "nothing is left to compute: the outputs are the same for every image"),
         ({"runtime": "compiled", "error": "no compiler"}, "no compiler"),
     ],
 )  # fmt: skip
