@@ -75,9 +75,7 @@ def test_a_network_that_cannot_be_traced_is_said() -> None:
 
 @pytest.mark.slow
 def test_a_network_that_cannot_be_compiled_is_said() -> None:
-    with pytest.raises(
-        Unavailable, match=r"torch.compile cannot compile .* same operations .* leave `compiled` out"
-    ):
+    with pytest.raises(Unavailable, match=r"torch.compile cannot compile .* same operations .* leave `compiled` out"):
         prepared("compiled", Choosing().eval(), IMAGES)
 
 
