@@ -12,6 +12,7 @@ from torch import nn
 from orchestrator.engine.seeds import generator
 from orchestrator.engine.tracing import TraceError, first_line, quietly, traced
 
+
 class ExportError(ValueError):
     """A ticket cannot be exported as asked; the message says why and what to do."""
 
