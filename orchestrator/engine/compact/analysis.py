@@ -46,7 +46,7 @@ class Analysis:
         self.gathers: dict[fx.Node, tuple[fx.Node, torch.Tensor]] = {}
         """Nodes whose channels are some of another's, in some order: that node, and which of its channels."""
 
-    def run(self, rules: dict[str, Rule], find: Callable[[fx.Node], Rule | None]) -> None:
+    def run(self, rules: dict[str, Rule], find: Find) -> None:
         """Go through all operations. `rules`: by name; `find`: for all other nodes."""
         for node in self.flat.graph.nodes:
             if node in self.flat.constants:
@@ -111,7 +111,7 @@ class Analysis:
     def evaluate(self, node: fx.Node, first: torch.Tensor | None = None) -> Any:
         """A node's operation on its inputs' values; `first` in place of the first one."""
         args, kwargs = fx.map_arg((node.args, node.kwargs), self._value)
-        value = args[0] if first is None else first
+        value: Any = args[0] if first is None else first
         if is_in_place(node):
             value = value.clone()
         target: Any = operator.getitem if operation(node) == "getitem" else node.target
@@ -131,6 +131,8 @@ class Analysis:
 
 Rule = Callable[[Analysis, fx.Node], bool]
 """Finds the state of a node and enters it; False where it does not understand it."""
+Find = Callable[[fx.Node], Rule | None]
+"""Finds the rule for an operation."""
 
 
 def wide(value: torch.Tensor) -> torch.Tensor:

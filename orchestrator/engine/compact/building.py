@@ -12,6 +12,7 @@ from orchestrator.engine.compact import rules
 from orchestrator.engine.compact.draft import Draft, aten
 from orchestrator.engine.compact.flat import argument, is_in_place, operation
 from orchestrator.engine.compact.folding import folded
+from orchestrator.engine.compact.maps import are_constant
 from orchestrator.engine.compact.movement import SIZED, movement, steps_over
 from orchestrator.engine.nets.placing import is_small_and_strided
 
@@ -32,12 +33,9 @@ def _made(draft: Draft, node: fx.Node) -> fx.Node:
     value = node.meta["val"]
     if isinstance(value, torch.SymInt) and draft.flat.is_batch(value):
         return draft.images()
-    rule = draft.analysis.rules.get(node)
-    make = _MAKERS.get(rule, Draft.as_it_is) if rule is not None else Draft.as_it_is
-    made = make(draft, node)
-    if operation(node) in MAPS and node not in draft.maps:
-        draft.maps[node] = (made, outputs(node))
-    return made
+    if operation(node) in MAPS:
+        return _map(draft, node)
+    return _MAKERS.get(draft.analysis.rules.get(node), Draft.as_it_is)(draft, node)
 
 
 MAPS = ("conv2d", "linear")
@@ -50,20 +48,24 @@ def outputs(node: fx.Node) -> int:
 
 def _map(draft: Draft, node: fx.Node) -> fx.Node:
     """A convolution or linear map of the channels that stay. What those that go add is in its bias where it is the
-    same at all places; else (a padded border) it is added after it, and the bias with it."""
+    same at all places; else (a padded border) it is added after it, and the bias with it. That addition costs about as
+    much as one more input channel would, and saves at least one there and one output channel before."""
     x, weight, bias = (argument(node, name) for name in ("input", "weight", "bias"))
+    if not are_constant(draft.analysis, [each for each in (weight, bias) if each is not None]):
+        draft.maps[node] = (draft.as_it_is(node), outputs(node))
+        return draft.maps[node][0]
     found = folded(draft.analysis, draft.selection, node, draft.constant(weight), bias and draft.constant(bias))
     given, name = draft.tensor(x), draft.name(weight)
-    own = draft.device.type == "cpu" and found.weight.dim() == 4
+    own = draft.device.type == "cpu" and operation(node) == "conv2d"
     own = own and is_small_and_strided(found.weight, argument(node, "stride"))
     if own:
         given = draft.call(torch.clone, given, memory_format=torch.contiguous_format)
-    args = [given, draft.hold(name, found.weight, parameter=True, own_format=own), None, *node.args[3:]]
+    args: list[Any] = [given, draft.hold(name, found.weight, parameter=True, own_format=own), None]
     if found.bias is not None:
         bias_name = draft.name(bias) if bias else f"{name.removesuffix('weight')}bias"
         args[2] = draft.hold(bias_name, found.bias, parameter=True)
     if operation(node) == "conv2d":
-        args = [*args[:3], *(argument(node, each) for each in ("stride", "padding", "dilation")), found.groups]
+        args += [*(argument(node, each) for each in ("stride", "padding", "dilation")), found.groups]
     made = draft.call(node.target, *args)
     draft.maps[node] = (made, len(found.weight))
     if found.added is None:
@@ -88,7 +90,7 @@ def _by_channel(draft: Draft, node: fx.Node) -> fx.Node:
     def given(each: fx.Node) -> fx.Node:
         if selection.is_fixed(each):
             fixed = draft.fixed(each)
-            return draft.hold(each.name, _narrow(fixed, (state.dim or 0)) if wide else fixed)
+            return draft.hold(f"{each.name}_fixed", _narrow(fixed, (state.dim or 0)) if wide else fixed)
         own = states.get(each)
         if own is None or not own.constant or stays.all() or own.value.dim() < max(1, -axis):
             return draft.tensor(each)
@@ -154,8 +156,6 @@ def _gather(draft: Draft, node: fx.Node) -> fx.Node:
 
 
 _MAKERS: dict[Any, Callable[[Draft, fx.Node], fx.Node]] = {
-    rules.linear: _map,
-    rules.convolution: _map,
     rules.pad: _pad,
     rules.cat: _cat,
     rules.pointwise: _by_channel,

@@ -36,7 +36,12 @@ def structure(net: fx.GraphModule, images: torch.Tensor) -> list[Any]:
         return value if isinstance(value, int | float | bool | None) else str(value)
 
     return [
-        [_operation(node), plain(node.args) if node.op != "get_attr" else [], plain(node.kwargs.items()), shapes.found[node]]
+        [
+            _operation(node),
+            plain(node.args) if node.op != "get_attr" else [],
+            plain(list(node.kwargs.items())),
+            shapes.found[node],
+        ]
         for node in net.graph.nodes
     ]
 

@@ -62,8 +62,8 @@ class Draft:
     def tensor(self, node: fx.Node) -> fx.Node:
         """A tensor of the network, as the smaller one has it."""
         if self.selection.is_fixed(node):
-            value = self.hold(node.name, self.fixed(node))
-            return self.call(torch.Tensor.repeat, value, self.images(), *[1] * (node.meta["val"].dim() - 1))
+            fixed = self.hold(f"{node.name}_fixed", self.fixed(node))
+            return self.call(torch.Tensor.repeat, fixed, self.images(), *[1] * (node.meta["val"].dim() - 1))
         if node not in self.made and node in self.flat.constants:
             value = self.flat.constants[node]
             self.made[node] = self.hold(self.flat.names[node], value, node in self.flat.parameters)

@@ -31,29 +31,29 @@ def folded(
 ) -> Folded:
     """A convolution or linear map of `weight` and `bias` without the channels that go. What these add is computed in
     float64 from their values, at the border too: they are convolved with their weights as in the network."""
-    x = analysis.states[argument(node, "input")]
-    outputs = selection.of(node)
-    groups = argument(node, "groups", 1) if operation(node) == "conv2d" else 1
+    groups = argument(node, "groups") if operation(node) == "conv2d" else 1
+    if node not in analysis.rules:
+        return Folded(weight, bias, None, groups)
+    given, outputs = argument(node, "input"), selection.of(node)
+    x, weight = analysis.states[given], weight[outputs]
     bias = None if bias is None else bias[outputs]
     if x.dim is None:
-        return Folded(weight[outputs], bias, None, groups)
-    inputs = selection.of(argument(node, "input"))
+        return Folded(weight, bias, None, groups)
+    inputs = selection.of(given)
     if groups > 1:
-        return Folded(weight[outputs], bias, None, int(inputs.sum()) * groups // len(inputs))
-    gone = ~inputs & x.known & (weight[outputs].flatten(2) != 0 if weight.dim() > 2 else weight[outputs, :, None] != 0).any(2).any(0)
-    smaller = weight[outputs][:, inputs]
+        return Folded(weight, bias, None, int(inputs.sum()) * groups // len(inputs))
+    gone = ~inputs & x.known & ~x.is_zero() & (weight != 0).transpose(0, 1).flatten(1).any(1)
+    smaller = weight[:, inputs]
     if not gone.any():
         return Folded(smaller, bias, None, 1)
-    added = _added(node, x.value, x.dim, wide(weight[outputs]), gone)
-    channels = added.movedim(1 if weight.dim() > 2 else -1, 0).flatten(1)
-    shape = [1] * added.dim()
-    shape[1 if weight.dim() > 2 else -1] = -1
-    total = added if bias is None else added + wide(bias).reshape(shape)
-    spread = channels.amax(1) - channels.amin(1)
-    if bool((spread <= EVEN * channels.abs().amax(1)).all()):
-        even = channels[:, 0] if bias is None else channels[:, 0] + wide(bias)
-        return Folded(smaller, even.to(weight.dtype), None, 1)
-    return Folded(smaller, None, total.to(weight.dtype), 1)
+    dim = 1 if weight.dim() > 2 else -1
+    added = _added(node, x.value, x.dim, wide(weight), gone)
+    places = added.movedim(dim, 0).flatten(1)
+    if bias is not None:
+        added = (added.movedim(dim, -1) + wide(bias)).movedim(-1, dim)
+    if bool((places.amax(1) - places.amin(1) <= EVEN * places.abs().amax(1)).all()):
+        return Folded(smaller, added.movedim(dim, 0).flatten(1)[:, 0].to(weight.dtype), None, 1)
+    return Folded(smaller, None, added.to(weight.dtype), 1)
 
 
 def _added(node: fx.Node, value: torch.Tensor, dim: int, weight: torch.Tensor, gone: torch.Tensor) -> torch.Tensor:

@@ -14,11 +14,15 @@ from orchestrator.engine.compact.states import State, regular
 
 SIZED = ("view", "reshape", "expand", "_unsafe_view")
 """Those that are told the sizes that they make."""
-FREE = ("permute", "transpose", "swapaxes", "movedim", "moveaxis", "flatten", "squeeze", "unsqueeze", "contiguous")
-FREE += ("clone", "alias", "detach", "slice", "select", "narrow", "roll", "flip", "getitem", "t", "numpy_T")
+FREE = (
+    *("permute", "transpose", "swapaxes", "movedim", "moveaxis", "flatten", "squeeze", "unsqueeze", "contiguous"),
+    *("clone", "alias", "detach", "slice", "select", "narrow", "roll", "flip", "getitem", "t", "numpy_T"),
+)
 """Those whose arguments do not name the number of channels, unless they select channels."""
-SELECTING = ("chunk", "split", "split_with_sizes", "tensor_split", "unbind", "index_select", "channel_shuffle")
-SELECTING += ("unflatten", "pixel_shuffle", "pixel_unshuffle")
+SELECTING = (
+    *("chunk", "split", "split_with_sizes", "tensor_split", "unbind", "index_select", "channel_shuffle"),
+    *("unflatten", "pixel_shuffle", "pixel_unshuffle"),
+)
 MOVEMENTS = (*SIZED, *FREE, *SELECTING)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from orchestrator.engine.compact.analysis import Analysis, Reader, Rule
+from orchestrator.engine.compact.analysis import Analysis, Rule
 from orchestrator.engine.compact.flat import argument, operation
+from orchestrator.engine.compact.maps import are_constant, convolution, linear
 from orchestrator.engine.compact.movement import MOVEMENTS, movement
-from orchestrator.engine.compact.states import State, regular
+from orchestrator.engine.compact.states import regular
 
 POINTWISE = ("hardswish", "relu6", "hardtanh", "mish", "log_sigmoid", "multiply", "subtract", "divide")
 """Those that torch does not mark as pointwise, or not all of whose variants it marks."""
@@ -58,7 +59,7 @@ def _zeros(analysis: Analysis, node: fx.Node, axis: int) -> torch.Tensor:
 def batch_norm(analysis: Analysis, node: fx.Node) -> bool:
     """In eval mode. A channel whose factor is zero does not depend on the image."""
     weight, mean = argument(node, "weight"), argument(node, "running_mean")
-    if argument(node, "training") or mean is None or not _given_constant(analysis, node.all_input_nodes[1:]):
+    if argument(node, "training") or mean is None or not are_constant(analysis, node.all_input_nodes[1:]):
         return False
     state = analysis.states[node.all_input_nodes[0]]
     if state.dim != 1:
@@ -70,7 +71,7 @@ def batch_norm(analysis: Analysis, node: fx.Node) -> bool:
 
 def prelu(analysis: Analysis, node: fx.Node) -> bool:
     """With one slope, or one for each channel."""
-    return _given_constant(analysis, node.all_input_nodes[1:]) and by_channel(analysis, node)
+    return are_constant(analysis, node.all_input_nodes[1:]) and by_channel(analysis, node)
 
 
 def by_channel(analysis: Analysis, node: fx.Node) -> bool:
@@ -138,70 +139,12 @@ def channel_pads(amounts: list[int], from_last: int) -> tuple[int, int]:
     return (own[0], own[1]) if own else (0, 0)
 
 
-def linear(analysis: Analysis, node: fx.Node) -> bool:
-    """A linear map of the last dimension."""
-    return _map(analysis, node, node.meta["val"].dim() - 1)
-
-
-def convolution(analysis: Analysis, node: fx.Node) -> bool:
-    """A convolution; in groups, a group stays or goes as a whole."""
-    groups, padding = argument(node, "groups"), argument(node, "padding")
-    if node.meta["val"].dim() != 4:
-        return False
-    if groups > 1:
-        return _in_groups(analysis, node, groups)
-    return _map(analysis, node, 1, padded=padding != "valid" and (isinstance(padding, str) or any(padding)))
-
-
-def _map(analysis: Analysis, node: fx.Node, dim: int, padded: bool = False) -> bool:
-    x, weight = _operands(analysis, node)
-    if weight is None or weight.dim() < 2 or x.dim not in (None, dim):
-        return False
-    if x.source is not None:
-        analysis.keep(x.source)
-    reads = (weight != 0).flatten(2).any(2) if weight.dim() > 2 else weight != 0
-    known = x.known if x.dim is not None else torch.zeros(reads.shape[1], dtype=torch.bool)
-    folds = known
-    if x.dim is not None and not analysis.flat.batched(node):  # only what is the same at all places can be folded
-        folds = x.is_zero() if padded else x.is_uniform()
-    labels = analysis.classes.fresh(len(reads))
-    analysis.states[node] = regular(analysis.evaluate(node), dim, labels, ~reads[:, ~known].any(1))
-    analysis.readers.append(Reader(node, x.labels, labels, reads, folds))
-    return True
-
-
-def _in_groups(analysis: Analysis, node: fx.Node, groups: int) -> bool:
-    x, weight = _operands(analysis, node)
-    if weight is None or x.dim != 1:
-        return False
-    reads = (weight != 0).flatten(2).any(2).unflatten(0, (groups, -1))
-    unknown = ~x.known.unflatten(0, (groups, 1, -1))
-    labels = analysis.classes.fresh(groups)
-    each = x.labels.unflatten(0, (groups, -1))
-    analysis.classes.couple(labels.repeat_interleave(each.shape[1]), x.labels)
-    known = ~(reads & unknown).any(2).flatten()
-    own = labels.repeat_interleave(reads.shape[1])
-    analysis.states[node] = regular(analysis.evaluate(node), 1, own, known)
-    return True
-
-
-def _operands(analysis: Analysis, node: fx.Node) -> tuple[State, torch.Tensor | None]:
-    """What a convolution or linear map is applied to, and its weight; None where weight or bias are not fixed."""
-    x, weight, bias = (argument(node, name) for name in ("input", "weight", "bias"))
-    fixed = _given_constant(analysis, [each for each in (weight, bias) if each is not None])
-    return analysis.states[x], analysis.states[weight].value if fixed else None
-
-
-def _given_constant(analysis: Analysis, nodes: list[fx.Node]) -> bool:
-    return all(each in analysis.states and analysis.states[each].constant for each in nodes)
-
-
 POOLINGS = ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d")
-POOLINGS += ("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d", "_upsample_nearest_exact2d")
+RESIZINGS = ("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d", "_upsample_nearest_exact2d")
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(MOVEMENTS, movement),
-    **dict.fromkeys(POOLINGS, by_channel),
+    **dict.fromkeys((*POOLINGS, *RESIZINGS), by_channel),
     **dict.fromkeys(("mean", "sum", "amax", "amin"), reduction),
     **dict.fromkeys(("pad", "constant_pad_nd"), pad),
     **{"batch_norm": batch_norm, "prelu": prelu, "cat": cat, "conv2d": convolution, "linear": linear},

@@ -83,5 +83,7 @@ class Classes:
         rows, columns = (torch.cat([pair[side] for pair in self.pairs]).numpy() for side in (0, 1))
         ones = np.ones(len(rows), dtype=np.int32)
         return torch.from_numpy(
-            connected_components(coo_matrix((ones, (rows, columns)), shape=(self.count, self.count)))[1].astype(np.int64)
+            connected_components(coo_matrix((ones, (rows, columns)), shape=(self.count, self.count)))[1].astype(
+                np.int64
+            )
         )
