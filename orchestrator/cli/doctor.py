@@ -25,6 +25,7 @@ PACKAGES = (
     "pydantic",
     "safetensors",
     "onnx",
+    "onnxruntime",
     "onnxscript",
     "plotly",
     "scikit-learn",

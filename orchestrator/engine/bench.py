@@ -29,8 +29,9 @@ from orchestrator.engine.planning import PlanningBench
 from orchestrator.engine.request import Request, training_key
 from orchestrator.engine.seeds import derive, generator, seed_globals
 from orchestrator.engine.setting import Setting
+from orchestrator.engine.speed import NAMES
 from orchestrator.engine.store import Store
-from orchestrator.engine.structures import NAMES, measure_structure, structure_key
+from orchestrator.engine.structures import Subject
 from orchestrator.engine.ticket import read_part
 from orchestrator.engine.train import Diverged, Trainer, evaluate, weights_of
 from orchestrator.engine.training import train_stage
@@ -56,6 +57,7 @@ class TrialBench(PlanningBench):
         self.store, self.device, self.watch = store, device, watch or Watch()
         self._jobs: dict[str, Request] = {}
         self._recent: dict[str, Tensors] = {}
+        self._subjects: dict[str, Subject] = {}
         super().__init__(setting, method, seed, sparsity)
 
     def _stand_on(self, setting: Setting) -> None:
@@ -211,30 +213,55 @@ class TrialBench(PlanningBench):
         return tensors, meta
 
     def _latency(self, request: Request) -> tuple[Tensors, dict]:
-        records = (self.watch.elsewhere or self.measured)(request.inputs[0])
+        records = (self.watch.elsewhere or self.measured)(request.inputs[0], request.options["runtimes"])
         tensors = {
             f"{name}/b{record['batch']}": torch.tensor(record[name], dtype=torch.float64)
             for record in records
             for name in NAMES
-            if name in record
+            if record["runtime"] == "dense" and name in record
         }
         return tensors, {"records": records}
 
-    def structure(self, stage: str) -> str:
-        """The key of the measurement of a stage's weights: networks of the same shapes share it."""
-        return structure_key(self.setting, weights_of(self.value(stage)), self.device)
+    def measurement(self, stage: str, runtime: str) -> str:
+        """The key of the measurement of a stage's weights in a runtime: networks of the same structure share it.
+        Raises ValueError where they cannot run in it here."""
+        with self.watch.quiet.working():  # the network is compacted
+            return self._subject(stage).key(runtime)
 
-    def measured(self, stage: str) -> list[dict[str, Any]]:
-        """The latency records of the network in the shapes of a stage's weights, on this machine."""
-        key = self.structure(stage)
-        self._ensure(Request(key, "measure", (stage,), bench=self))
+    def measured(self, stage: str, runtimes: Sequence[str]) -> list[dict[str, Any]]:
+        """The latency records of the network with a stage's weights on this machine, runtime by runtime."""
+        dense = self._records(stage, "dense", self._subject(stage).key("dense"))
+        found = {"dense": dense} | {name: self._beside(stage, name, dense) for name in runtimes if name != "dense"}
+        return [record for runtime in runtimes for record in found[runtime]]
+
+    def _beside(self, stage: str, runtime: str, dense: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The records of another runtime, given those of `dense`."""
+        try:
+            key = self.measurement(stage, runtime)
+        except ValueError as error:
+            return self._subject(stage).impossible(runtime, error)
+        if runtime == "compact" and not self._subject(stage).compact.changed:
+            return self._subject(stage).unchanged(dense)
+        return self._records(stage, runtime, key)
+
+    def _records(self, stage: str, runtime: str, key: str) -> list[dict[str, Any]]:
+        self._ensure(Request(key, "measure", (stage,), options={"runtime": runtime}, bench=self))
         records: list[dict[str, Any]] = self.meta(key)["records"]
         return records
 
     def _measure(self, request: Request) -> tuple[Tensors, dict]:
-        weights = weights_of(self.value(request.inputs[0]))
+        subject = self._subject(request.inputs[0])
+        with self.watch.quiet.working():  # a compiler works for a minute, and may be heard
+            ready = subject.prepare(request.options["runtime"])
         with self.watch.quiet.alone():
-            return {}, {"records": measure_structure(self.setting, weights, self.device)}
+            return {}, {"records": subject.measure(ready)}
+
+    def _subject(self, stage: str) -> Subject:
+        """A stage's weights as what is to be measured; the last is kept, so that it is compacted once."""
+        if stage not in self._subjects:
+            weights = weights_of(self.value(stage))
+            self._subjects = {stage: Subject(self.setting, weights, self.device)}
+        return self._subjects[stage]
 
     def _train(self, request: Request) -> tuple[Tensors, dict]:
         before = self._cuts_before(request)

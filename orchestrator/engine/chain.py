@@ -43,7 +43,8 @@ def follow(bench: PlanningBench, method: Method, check: str | None = None, teste
     trained = ticket.trained or bench.train(ticket.weights, ticket.masks)
     evaluated = bench.evaluate(trained, tested)
     before = bench.evaluate(ticket.before, tested) if ticket.before else None
-    latency = bench.latency(trained) if bench.setting.spec.latency.enabled else None
+    timing = bench.setting.spec.latency
+    latency = bench.latency(trained, timing.runtimes) if timing.enabled else None
     requests = tuple(bench.requests.values())
     key = digest({"source": bench.method_source, "stages": [request.key for request in requests]})
     return Chain(ticket, trained, evaluated, latency, before, requests, bool(bench.answers), key)

@@ -8,10 +8,12 @@ Type = Literal["text", "number", "integer", "JSON"]
 
 BATCH = "{batch}"
 """Stands for a number of images in the name of a column that there is one of for each."""
+RUNTIME = "{runtime}"
+"""Stands for compact, compiled and onnxruntime, if `latency.runtimes` has them."""
 
 
 class Column(NamedTuple):
-    """One column, or one for each batch size of `latency.batches`."""
+    """One column, or one for each batch size of `latency.batches`, and each runtime of `latency.runtimes`."""
 
     name: str
     type: Type
@@ -59,6 +61,13 @@ COLUMNS = (
     Column(f"latency/dense_ms/b{BATCH}", "number", "ms", "The dense network's, measured in turn with it."),
     Column(f"latency/speedup/b{BATCH}", "number", "times", "Measured: dense over this; 1 with masks alone."),
     Column(f"memory/peak_mb/b{BATCH}", "number", "MB", "Parameters, images and a forward pass, at its peak."),
+    Column(f"latency/{RUNTIME}/ms/b{BATCH}", "number", "ms", "The same network's forward pass in another runtime."),
+    Column(f"latency/{RUNTIME}/speedup/b{BATCH}", "number", "times",
+           "Measured: the dense network in eager torch over this."),
+    Column(f"latency/best/speedup/b{BATCH}", "number", "times",
+           "The highest of the runtimes that are faster than dense beyond chance, else that of the network as it is; "
+           "empty with one runtime."),
+    Column(f"latency/best/runtime/b{BATCH}", "text", "", "Which runtime that is."),
     Column("collapsed", "text", "", "Layers that keep no weight, separated by spaces; empty for none."),
     Column("error", "text", "", "Type and message of what made the trial fail or diverge; empty for none."),
     Column("blocked_by", "text", "", "The trial whose failed stage this one needs; empty for none."),
@@ -71,7 +80,7 @@ COLUMNS = (
 
 def describe() -> dict[str, Any]:
     """The columns as JSON: for programs that read results.csv. A name with {batch} stands for one column for each of
-    the spec's `latency.batches`."""
+    the spec's `latency.batches`, one with {runtime} for one for each of `latency.runtimes` but dense."""
     from orchestrator.engine.folder import SCHEMA
 
     return {

@@ -1,104 +1,150 @@
-"""What a network's structure costs to run: measured latency beside the dense network's, and peak memory.
+"""How long networks take for one forward pass, measured beside the dense network.
 
-Dense, this and a second dense network run in turn in one process, in palindromes (A B C C B A, the order changing from
-round to round), so that a machine that slows down meanwhile slows all three. A round gives one ratio. The second dense
-network is the control: its ratio must hold 1, and a gain counts only outside the control's interval. Removed weights
-that a mask has set to zero are multiplied all the same: a masked network has its dense structure's latency.
+Dense, the networks asked for and a second dense one run in turn in one process, in palindromes (A B C C B A, the order
+changing from round to round), so that a machine that slows down meanwhile slows all of them. A round gives one ratio
+for each network. The second dense network is the control: its ratio must hold 1, and a gain counts only outside the
+control's interval. The process stays on as many cores as it has threads, and rounds go on until every ratio is known
+to 2 %.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import os
+import platform
 import statistics
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-LEAST_ROUNDS, MOST_ROUNDS = 7, 200
+from orchestrator.engine.cores import pinned
+from orchestrator.engine.disturbance import drift, gpu_slowdowns, reasons, snapshot
+
+LEAST_ROUNDS, MOST_ROUNDS = 7, 1000
 """Six rounds are the fewest from which a 95 % interval of the median can be had."""
 BLOCK_SECONDS = 2e-3
 """A block of forward passes lasts at least this long, so that the clock's own cost does not count."""
-ATTEMPTS = 3
-"""How often a noisy measurement is begun or prolonged before it is left as it is, flagged."""
-NOISY = 0.05
-"""A ratio's interval wider than this is noisy."""
+COLD_SECONDS = 50e-3
+"""A pass that lasts longer needs no other before it: what the caches lack at its beginning is a small part of it."""
+PATIENCE = 5
+"""Rounds go on for at most so many times the seconds asked for."""
+WIDE = 0.02
+"""A ratio's interval wider than this, as a part of the ratio, is noisy; the rounds go on until none is."""
 
 
-def measure(dense: nn.Module, control: nn.Module, net: nn.Module | None, images: torch.Tensor, seconds: float) -> dict:
-    """Latency of `net` (None: it has the dense structure) and of `dense` for `images` (N, C, H, W), on their device,
-    in about `seconds` of measuring. `control` is a copy of `dense`.
+class Timed(NamedTuple):
+    """A network, and the images in the form that it takes."""
+
+    net: nn.Module
+    images: torch.Tensor
+
+
+def measure(dense: Timed, control: Timed, others: Mapping[str, Timed], seconds: float) -> dict[str, dict[str, Any]]:
+    """The latency of each of `others`, and of `dense` under that name, in `seconds` of measuring or up to five times
+    as much. `control` is a copy of `dense`.
 
     Milliseconds a batch: medians over the rounds with their quartiles; `speedup` is dense over this, the median of
-    the rounds' ratios with its 95 % interval. A noisy measurement (the control's interval without 1, or an interval
-    wider than 5 %) goes on, up to three times as long, and stays flagged if that does not help."""
-    nets = {"dense": dense, "control": control} | ({"this": net} if net is not None else {})
-    times: dict[str, list[float]] = {name: [] for name in nets}
-    for _ in range(ATTEMPTS):
-        for name, more in _rounds(nets, images, seconds).items():
-            times[name] += more
-        found = _summary(times)
-        if not found["noisy"]:
-            break
-    return found | {"peak_mb": peak_bytes(dense if net is None else net, images) / 1e6}
+    the rounds' ratios with its 95 % interval. `noisy`: the interval, or the control's, is wider than 2 % after all
+    that time, or the control's lies farther than 1 % from 1. `disturbed`: what went on meanwhile, a sentence each, as
+    far as the system tells; `pinned`: the cores that the process kept to, None where it could not."""
+    timed = {"dense": dense, "control": control, **others}
+    with pinned(torch.get_num_threads()) as cores:
+        before = snapshot()
+        times = _rounds(timed, seconds)
+        disturbed = [*reasons(before, snapshot(), cores), *gpu_slowdowns(dense.images.device), *drift(times["dense"])]
+    return {
+        name: _summary(times["dense"], times["control"], times[name] if name != "dense" else None)
+        | {"disturbed": disturbed, "pinned": cores}
+        for name in ("dense", *others)
+    }
 
 
-def _rounds(nets: dict[str, nn.Module], images: torch.Tensor, seconds: float) -> dict[str, list[float]]:
+def _rounds(timed: Mapping[str, Timed], seconds: float) -> dict[str, list[float]]:
     """Seconds of one forward pass of each network, round by round."""
-    from torch.utils.benchmark import Timer  # warms up before every block and waits for the device after it
-
-    threads = torch.get_num_threads()
-    with _inference(*nets.values()):
-        timers = {
-            name: Timer("net(images)", globals={"net": net, "images": images}, num_threads=threads)
-            for name, net in nets.items()
-        }
-        once = min(timer.timeit(1).mean for timer in timers.values())
-        passes = max(1, math.ceil(BLOCK_SECONDS / once))
-        times: dict[str, list[float]] = {name: [] for name in nets}
+    with _inference(*(net for net, _ in timed.values())):
+        # each network its own number: one that mask and compaction have left nothing of is 10,000 times as fast
+        passes = {name: max(1, math.ceil(BLOCK_SECONDS / _once(each))) for name, each in timed.items()}
+        times: dict[str, list[float]] = {name: [] for name in timed}
         began = time.monotonic()
-        for count, order in enumerate(itertools.cycle(itertools.permutations(nets))):
-            if count >= MOST_ROUNDS or (count >= LEAST_ROUNDS and time.monotonic() - began > seconds):
+        for order in itertools.cycle(itertools.permutations(timed)):
+            if _enough(times, time.monotonic() - began, seconds):
                 return times
-            blocks = [(name, timers[name].timeit(passes).mean) for name in (*order, *reversed(order))]
-            for name in nets:
+            blocks = [(name, _block(timed[name], passes[name])) for name in (*order, *reversed(order))]
+            for name in timed:
                 times[name].append(statistics.fmean(value for own, value in blocks if own == name))
     raise AssertionError  # the cycle has no end
 
 
-def _summary(times: dict[str, list[float]]) -> dict[str, Any]:
-    ratios = {
-        name: [dense / own for dense, own in zip(times["dense"], times[name], strict=True)]
-        for name in times
-        if name != "dense"
-    }
-    control = ratios["control"]
-    this = times.get("this", times["dense"])
-    low, high = median_interval(control)
-    intervals = [(low, high)]
-    record = {"speedup": 1.0, "interval": [1.0, 1.0]}
-    if "this" in ratios:
-        interval = median_interval(ratios["this"])
-        middle = statistics.median(ratios["this"])
-        record = {"speedup": middle, "interval": list(interval)}
-        intervals.append((interval[0] / middle, interval[1] / middle))
+def _once(timed: Timed) -> float:
+    """Seconds of a forward pass, roughly; the first one is a warm-up."""
+    return min(_block(timed, 1) for _ in range(2))
+
+
+def _block(timed: Timed, passes: int) -> float:
+    """Seconds of a forward pass, the mean of several after one more that fills the caches."""
+    net, images = timed
+    wait = torch.cuda.synchronize if images.is_cuda else None
+    began = time.perf_counter()
+    net(images)
+    if wait:
+        wait()
+    if passes == 1 and (took := time.perf_counter() - began) > COLD_SECONDS:
+        return took
+    began = time.perf_counter()
+    for _ in range(passes):
+        net(images)
+    if wait:
+        wait()
+    return (time.perf_counter() - began) / passes
+
+
+def _enough(times: Mapping[str, Sequence[float]], elapsed: float, seconds: float) -> bool:
+    """Whether no more rounds are needed, or none are left."""
+    count = len(times["dense"])
+    if count < LEAST_ROUNDS or (elapsed < seconds and count < MOST_ROUNDS):
+        return False
+    if elapsed >= PATIENCE * seconds or count >= MOST_ROUNDS:
+        return True
+    return all(_width(_ratios(times["dense"], own)) < WIDE for name, own in times.items() if name != "dense")
+
+
+def _ratios(dense: Sequence[float], own: Sequence[float]) -> list[float]:
+    return [one / other for one, other in zip(dense, own, strict=True)]
+
+
+def _width(ratios: Sequence[float]) -> float:
+    """That of the interval, as a part of the median."""
+    low, high = median_interval(ratios)
+    return (high - low) / statistics.median(ratios)
+
+
+def _summary(dense: Sequence[float], control: Sequence[float], own: Sequence[float] | None) -> dict[str, Any]:
+    """Of one network's times; None: of the dense network's, whose ratio is 1."""
+    beside = _ratios(dense, control)
+    low, high = median_interval(beside)
+    noisy = high < 1 - WIDE / 2 or low > 1 + WIDE / 2 or _width(beside) > WIDE
+    record: dict[str, Any] = {"speedup": 1.0, "interval": [1.0, 1.0]}
+    if own is not None:
+        ratios = _ratios(dense, own)
+        record = {"speedup": statistics.median(ratios), "interval": list(median_interval(ratios))}
+        noisy |= _width(ratios) > WIDE
+    times = dense if own is None else own
     return {
-        "ms": 1e3 * statistics.median(this),
-        "iqr_ms": _quartiles(this),
-        "dense_ms": 1e3 * statistics.median(times["dense"]),
-        "dense_iqr_ms": _quartiles(times["dense"]),
+        "ms": 1e3 * statistics.median(times),
+        "iqr_ms": _quartiles(times),
+        "dense_ms": 1e3 * statistics.median(dense),
+        "dense_iqr_ms": _quartiles(dense),
         **record,
-        "control": {"speedup": statistics.median(control), "interval": [low, high]},
-        "noisy": not low <= 1 <= high or any(top - bottom > NOISY for bottom, top in intervals),
-        "rounds": len(control),
+        "control": {"speedup": statistics.median(beside), "interval": [low, high]},
+        "noisy": noisy,
+        "rounds": len(dense),
     }
 
 
@@ -112,44 +158,16 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     2.5 % of fair coins show fewer than k heads in n throws (the sign test's interval: it assumes no distribution).
     Below six values it is the whole range."""
     ordered, n = sorted(values), len(values)
-    tail, k = 0.0, 0
-    while tail + math.comb(n, k) / 2**n <= 0.025:
-        tail += math.comb(n, k) / 2**n
-        k += 1
-    k = max(1, k)
+    k = _rank(n)
     return ordered[k - 1], ordered[n - k]
 
 
-def peak_bytes(net: nn.Module, images: torch.Tensor) -> int:
-    """Bytes of one forward pass at its peak: parameters and buffers, images, and what the pass allocates."""
-    held = {tensor.data_ptr(): tensor.nbytes for tensor in [*net.parameters(), *net.buffers(), images]}
-    with _inference(net):
-        net(images)  # what is allocated once for all passes does not count
-        allocated = _allocated_on_gpu(net, images) if images.is_cuda else _allocated(net, images)
-    return sum(held.values()) + allocated
-
-
-def _allocated_on_gpu(net: nn.Module, images: torch.Tensor) -> int:
-    torch.cuda.synchronize()
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    net(images)
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() - before
-
-
-def _allocated(net: nn.Module, images: torch.Tensor) -> int:
-    """By torch's profiler, which hears of every allocation."""
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        net(images)
-    with tempfile.TemporaryDirectory() as folder:
-        trace = Path(folder) / "trace.json"
-        profiler.export_chrome_trace(str(trace))
-        events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
-    changes = sorted((event["ts"], event["args"]["Bytes"]) for event in events if event.get("name") == "[memory]")
-    return max(0, *itertools.accumulate(change for _, change in changes), 0)
+@cache
+def _rank(n: int) -> int:
+    tail, k = 0, 0
+    while 40 * (tail := tail + math.comb(n, k)) <= 2**n:
+        k += 1
+    return max(1, k)
 
 
 @contextmanager
@@ -168,7 +186,6 @@ def conditions(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "dtype": "float32",
         "memory_format": "channels_last",
-        "runtime": f"torch {torch.__version__} eager",
     }
 
 
@@ -192,6 +209,4 @@ def device_name(device: torch.device) -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
-        import platform
-
         return platform.processor() or platform.machine()

@@ -17,7 +17,7 @@ from orchestrator.engine.macs import sparse_macs
 from orchestrator.engine.nets.fitted import fitted
 from orchestrator.engine.request import training_key
 from orchestrator.engine.sizes import ticket_sizes
-from orchestrator.engine.structures import latency_metrics
+from orchestrator.engine.speed import metrics as latency_metrics
 from orchestrator.engine.train import weights_of
 from orchestrator.engine.trials import Trial
 

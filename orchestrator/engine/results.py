@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.engine.decisions import Decisions
 from orchestrator.engine.files import Corrupt, read_sealed, replacing
 from orchestrator.engine.folder import FolderError, SweepFolder
+from orchestrator.engine.speed import bests
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,6 +97,7 @@ def _row(trial: str, result: dict[str, Any] | None) -> dict[str, Any]:
         **{key: result[key] for key in ("sparsity", "seed", "data", "key")},
         **{name: result["metrics"].get(name) for name in METRICS},
         **{name: value for name, value in result["metrics"].items() if name.startswith((BEFORE, *MEASURED))},
+        **{f"latency/best/runtime/b{own['batch']}": own["runtime"] for own in bests(result.get("latency", []))},
         "collapsed": " ".join(result.get("collapsed", [])),
         "error": f"{error['type']}: {error['message']}" if error else "",
         "blocked_by": result["blocked_by"] or "",

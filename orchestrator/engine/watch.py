@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -53,9 +53,9 @@ class Watch:
     stopping: Callable[[], bool] = lambda: False
     tell: Callable[[dict[str, Any]], None] = lambda event: None
     """Told of every epoch trained and of every stage begun."""
-    elsewhere: Callable[[str], list[dict[str, Any]]] | None = None
-    """Measures the latency of a stage's weights on a machine of the sweep's device type, where this one is of
-    another."""
+    elsewhere: Callable[[str, Sequence[str]], list[dict[str, Any]]] | None = None
+    """Measures the latency of a stage's weights in these runtimes on a machine of the sweep's device type,
+    where this one is of another."""
     patient: bool = True
     """Whether to wait for a stage that another trial is making; else Busy is raised."""
     waited: float = 0.0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from typing import Any
 
+from orchestrator.engine.speed import verdict
 from orchestrator.report.cells import Result
 from orchestrator.report.checklist_facts import Facts, Item, named, percent
 
@@ -178,14 +180,14 @@ def latency(facts: Facts) -> Item:
     """Latencies that can be believed."""
     name = "latency measured exclusively and not noisy"
     records = {
-        (r["structure"], r["batch"], r["device"], r["threads"]): r
+        (r["structure"], r["batch"], r["runtime"], r["device"], r["threads"]): r
         for each in facts.done
         for r in each.get("latency", [])
     }
     if not records:
         return Item(name, "not applicable", "not measured; no claim of speed can be made", "latency: {enabled: true}")
-    noisy = [f"batch {r['batch']} of {r['structure'][:8]}" for r in records.values() if r.get("noisy")]
-    broken = [f"batch {r['batch']} of {r['structure'][:8]}" for r in records.values() if "error" in r]
+    noisy = [f"{_measured(r)} ({verdict(r)})" for r in records.values() if r.get("noisy")]
+    broken = [_measured(r) for r in records.values() if "error" in r]
     if noisy or broken:
         found = f"of {len(records)}, {len(noisy)} noisy and {len(broken)} not possible: {named([*noisy, *broken])}"
         return Item(name, "fail", found, "latency: {seconds: 5}, on a machine that does nothing else")
@@ -194,3 +196,8 @@ def latency(facts: Facts) -> Item:
         load, cores = max(loads)
         found += f"; load average of the minute before at most {load:g} on {cores} cores"
     return Item(name, "pass", found)
+
+
+def _measured(record: Mapping[str, Any]) -> str:
+    runtime = "" if record["runtime"] == "dense" else f", {record['runtime']}"
+    return f"batch {record['batch']} of {record['structure'][:8]}{runtime}"

@@ -1,9 +1,8 @@
-"""What a ticket costs and saves: training, parameters, multiply-accumulates, bytes, and measured latency."""
+"""What a ticket costs and saves: training, parameters, multiply-accumulates, bytes; what structural pruning reached."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from orchestrator.report import html
 from orchestrator.report.cells import Cell, Network, Result, removed
@@ -19,7 +18,6 @@ COLUMNS = (
     ("size/sparse_mb", "kept weights alone", "{:.3g}"),
     ("size/compressed_mb", "compressed", "{:.3g}"),
 )
-CONDITIONS = ("device", "threads", "dtype", "memory_format", "runtime")
 
 
 def cost_table(found: Sequence[Network], place: Place) -> Iterator[str]:
@@ -90,67 +88,3 @@ def structure_table(results: Sequence[Result], place: Place) -> Iterator[str]:
 def _percent(cell: Cell, metric: str) -> str:
     found = cell.estimate(metric, 100)
     return "" if found is None else f"{found.mean:.1f} %"
-
-
-def latency_table(results: Sequence[Result], place: Place) -> Iterator[str]:
-    """A row a structure, device and batch size, with the conditions it was measured under."""
-    measured: dict[tuple, tuple[Result, dict[str, Any], int]] = {}
-    for result in results:
-        for record in result.get("latency", []):
-            key = (result["model"], record["structure"], record["batch"], *(record.get(name) for name in CONDITIONS))
-            first, _, count = measured.get(key, (result, record, 0))
-            measured[key] = (first, record, count + 1)
-    if not measured:
-        return
-    yield place.section("Measured latency")
-    yield html.table(
-        ("network", "structure", "trials", "batch", "ms (quartiles)", "dense ms", "speed-up (95 %)", "control", "MB",
-         "verdict", "device"),
-        [_latency_row(place, *each) for each in measured.values()],
-        "one forward pass, median over rounds in which dense, this and a second dense network (the control) take turns",
-        left=(1, 9, 10),
-    )  # fmt: skip
-    yield (
-        '<p class="note">A masked network has its dense structure and so its latency: masks alone make nothing faster. '
-        "A speed-up counts only where its interval lies outside the control's. A noisy measurement was disturbed: the "
-        "control's interval misses 1, or an interval is wider than 5 %.</p>"
-    )
-
-
-def _latency_row(place: Place, result: Result, record: dict[str, Any], trials: int) -> list[str]:
-    where = ", ".join(str(record[name]) for name in CONDITIONS[:1])
-    where += f", {record['threads']} threads, {record['dtype']}, {record['memory_format']}, {record['runtime']}"
-    shown = place.trial(result["trial"], str(trials))
-    head = [result["model"], record["structure"][:8], shown, str(record["batch"])]
-    if "error" in record:
-        return [*head, "", "", "", "", "", record["error"], where]
-    low, high = record["control"]["interval"]
-    return [
-        *head,
-        f"{record['ms']:.4g} ({_range(record['iqr_ms'])})",
-        f"{record['dense_ms']:.4g}",
-        "1: the dense structure" if record["interval"] == [1, 1] else _ratio(record),
-        f"{record['control']['speedup']:.3f} ({low:.3f} to {high:.3f})",
-        f"{record['peak_mb']:.4g}",
-        verdict(record),
-        where,
-    ]
-
-
-def verdict(record: dict[str, Any]) -> str:
-    """Whether a record's speed-up counts."""
-    if record["noisy"]:
-        return "noisy"
-    (low, high), (bottom, top) = record["interval"], record["control"]["interval"]
-    if low == high == 1:
-        return "as dense"
-    return "faster" if low > max(1, top) else "slower" if high < min(1, bottom) else "not told apart from dense"
-
-
-def _ratio(record: dict[str, Any]) -> str:
-    low, high = record["interval"]
-    return f"{record['speedup']:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _range(pair: Sequence[float]) -> str:
-    return f"{pair[0]:.4g} to {pair[1]:.4g}"

@@ -12,8 +12,9 @@ from orchestrator.report import checklist, figures, html, latency_winners, plast
 from orchestrator.report.asked import asked
 from orchestrator.report.cells import Network, Result, is_proposal, networks
 from orchestrator.report.compared import accuracy_tables, side_by_side, verdicts
-from orchestrator.report.costs import cost_table, latency_table, structure_table
+from orchestrator.report.costs import cost_table, structure_table
 from orchestrator.report.curves import curves
+from orchestrator.report.latency import latency_table
 from orchestrator.report.place import Place, places
 from orchestrator.report.summary import write_summary
 from orchestrator.report.sweeps import Sweep, read
@@ -67,7 +68,7 @@ def _sweep(sweep: Sweep, place: Place) -> Iterator[str]:
     yield from _plasticity(sweep, place)
     yield from structure_table(compared, place)
     yield from cost_table(found, place)
-    yield from latency_table(compared, place)
+    yield from latency_table(compared, found, place)
     yield from _failures(sweep, place)
     yield from checklist.section(sweep.checklist, place)
     yield from all_trials(sweep, place)

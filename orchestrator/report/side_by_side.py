@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.engine.results import why
+from orchestrator.engine.speed import BESIDE, bests
 from orchestrator.tracking.record import params_of
 
 Result = Mapping[str, Any]
@@ -45,7 +46,11 @@ def metrics_of(results: Sequence[Result]) -> list[Metric]:
     latencies = [
         metric
         for batch in batches
-        for metric in (Metric(f"latency/ms/b{batch}", min, unit="ms"), Metric(f"latency/speedup/b{batch}", unit="x"))
+        for own in ("", *(f"{name}/" for name in (*BESIDE, "best")))
+        for metric in (
+            Metric(f"latency/{own}ms/b{batch}", min, unit="ms"),
+            Metric(f"latency/{own}speedup/b{batch}", unit="x"),
+        )
     ]
     return [metric for metric in (*_METRICS, *latencies, *_COSTS) if metric.name in found]
 
@@ -88,11 +93,20 @@ def table(results: Sequence[Result], alike: bool = False) -> Table:
     made.add_section()
     if any(result["status"] != "done" for result in results):
         made.add_row("status", *(result["status"] for result in results))
+    for batch, runtimes in best_runtimes(results).items():
+        name = f"best runtime, batch {batch}"
+        made.add_row(name, *(ABSENT if each is None else f"{each['runtime']}: {each['why']}" for each in runtimes))
     for metric in metrics_of(results):
         first = best(metric, results)
         name = f"{metric.name} ({metric.unit})" if metric.unit else metric.name
         made.add_row(name, *(_shown(metric, result, place in first) for place, result in enumerate(results)))
     return made
+
+
+def best_runtimes(results: Sequence[Result]) -> dict[int, list[Mapping[str, Any] | None]]:
+    """Batch size -> the record of each trial's best runtime, None where it has no choice."""
+    own = [{record["batch"]: record for record in bests(result.get("latency", []))} for result in results]
+    return {batch: [each.get(batch) for each in own] for batch in sorted({batch for each in own for batch in each})}
 
 
 def _shown(metric: Metric, result: Result, first: bool) -> str:
@@ -107,7 +121,11 @@ def as_data(sweeps: Sequence[str], results: Sequence[Result]) -> dict[str, Any]:
     """The same for programs."""
     trials = [
         {"sweep": sweep, "trial": result["trial"], "status": result["status"], "why": why(result),
-         "params": params_of(dict(result)), "metrics": result["metrics"]}
+         "params": params_of(dict(result)), "metrics": result["metrics"],
+         "best_runtime": {
+             str(each["batch"]): {key: each[key] for key in ("runtime", "speedup", "why")}
+             for each in bests(result.get("latency", []))
+         }}
         for sweep, result in zip(sweeps, results, strict=True)
     ]  # fmt: skip
     return {

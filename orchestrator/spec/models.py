@@ -147,6 +147,9 @@ class Failures(Section):
     """Stop the sweep once more trials than this have failed (default: never)."""
 
 
+Runtime = Literal["dense", "compact", "compiled", "onnxruntime"]
+
+
 class Latency(Section):
     """How long each network structure takes, measured once a device type while nothing else runs on the machine."""
 
@@ -154,15 +157,29 @@ class Latency(Section):
     batches: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Written] = Field(default=(1, 64), min_length=1)
     """Images of one forward pass: 1 for the wait, 64 for throughput."""
     seconds: float = Field(default=1.0, gt=0)
-    """Time of measuring each structure at each batch size, at least; trials on the machine pause meanwhile."""
+    """Time of measuring each structure at each batch size, at least; up to five times as long where the interval of
+    the speed-up is not under 2 % before. Trials on the machine pause meanwhile."""
+    runtimes: Annotated[tuple[Runtime, ...], Written] = Field(default=("dense",), min_length=1)
+    """What runs the network: `dense`, as it is, in eager torch; `compact`, without the channels that its mask has
+    emptied; that network `compiled` by torch.compile, and in `onnxruntime`. All beside the dense network in eager
+    torch. `dense` is measured once for all masked tickets of a network; a ticket's own emptied channels make a
+    structure of its own, so that each of the others costs every trial a measurement, `compiled` half a minute of the
+    compiler's too."""
     device: str | None = Field(default=None, min_length=1)
     """The accelerator type, as Ray labels machines, on which all latencies are measured where machines differ (default:
     the type that most trials fit on)."""
 
-    @field_validator("batches")
+    @field_validator("batches", "runtimes")
     @classmethod
-    def _no_repeats(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+    def _no_repeats(cls, values: tuple) -> tuple:
         return each_once(values)
+
+    @field_validator("runtimes")
+    @classmethod
+    def _with_dense(cls, values: tuple[Runtime, ...]) -> tuple[Runtime, ...]:
+        if "dense" not in values:
+            raise ValueError(f"`dense` is measured beside every other; write [{', '.join(['dense', *values])}]")
+        return values
 
 
 class Sanity(Section):

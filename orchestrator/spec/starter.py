@@ -99,7 +99,9 @@ failures:
 latency:                          # measured once for each network structure, while nothing else runs here
   enabled: true
   batches: [1, 64]                # images of one forward pass
-  seconds: 1                      # of measuring, for each structure and batch size
+  seconds: 1                      # of measuring, for each structure and batch size; up to 5 times that if noisy
+  runtimes: [dense]               # also compact (emptied channels removed), compiled, onnxruntime: each costs every
+                                  # masked trial a measurement of its own
   # device: A100                  # where machines differ: the accelerator type to measure on; else the most common
 
 sanity:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -69,18 +69,19 @@ def own_type() -> str:
 
 def elsewhere(
     device: str | None, address: str, spec: Spec, trial: Trial, watch: Watch
-) -> Callable[[str], list[dict[str, Any]]] | None:
-    """Measures the latency of a stage's weights on a machine of the sweep's device type; None where this is one."""
+) -> Callable[[str, Sequence[str]], list[dict[str, Any]]] | None:
+    """Measures the latency of a stage's weights, in the runtimes asked for, on a machine of the sweep's device type;
+    None where this is one."""
     if device is None or device == own_type():
         return None
 
-    def measure(stage: str) -> list[dict[str, Any]]:
+    def measure(stage: str, runtimes: Sequence[str]) -> list[dict[str, Any]]:
         import ray
 
         # DEFAULT: not in the placement group of this worker, which is on this machine
         there = {"num_cpus": 0, "label_selector": {LABEL: device}, "scheduling_strategy": "DEFAULT", "max_retries": 3}
         task = ray.remote(**there)(measured)
-        asked = task.remote(address, spec, trial.to_json(), watch.run, stage, os.getcwd())
+        asked = task.remote(address, spec, trial.to_json(), watch.run, stage, list(runtimes), os.getcwd())
         watch.tell({"stage": stage, "kind": "measure", "waiting": f"its latency on a machine with {device}"})
         while not ray.wait([asked], timeout=LOOK_SECONDS)[0]:
             if watch.stopping():
@@ -91,8 +92,11 @@ def elsewhere(
     return measure
 
 
-def measured(address: str, spec: Spec, trial: dict[str, Any], run: str, stage: str, cwd: str) -> list[dict[str, Any]]:
-    """The records of a stage's network on this machine, alone on it, measured now or read from the sweep's store."""
+def measured(
+    address: str, spec: Spec, trial: dict[str, Any], run: str, stage: str, runtimes: list[str], cwd: str
+) -> list[dict[str, Any]]:
+    """The records of a stage's network in these runtimes on this machine, alone on it, measured now or read from the
+    sweep's store."""
     with contextlib.suppress(OSError):  # where a user's networks may lie
         os.chdir(cwd)
     torch.set_num_threads(spec.resources.cpu)
@@ -101,5 +105,7 @@ def measured(address: str, spec: Spec, trial: dict[str, Any], run: str, stage: s
     setting = Setting(spec, asked.model)
     watch = Watch(trial=asked.id, run=run, stopping=lambda: sweep.stop_requested() is not None)
     bench = TrialBench(setting, asked.method_class, asked.seed, asked.sparsity, sweep.store, device_for(setting), watch)
-    sweep.store.free(run, asked.id, bench.structure(stage))  # of an earlier try, on a machine that was lost
-    return bench.measured(stage)
+    for runtime in runtimes:
+        with contextlib.suppress(ValueError):  # what cannot run here has no claim either
+            sweep.store.free(run, asked.id, bench.measurement(stage, runtime))  # an earlier try's, of a lost machine
+    return bench.measured(stage, runtimes)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from orchestrator.engine.speed import bests
+
 Result = dict[str, Any]
 
 STATUSES = {
@@ -82,6 +84,7 @@ def tags_of(result: Result) -> dict[str, str]:
     tags = _facts(result) | {name: result[name] for name in ("trial", "status", "key", "attempts")}
     tags |= {f"host.{name}": value for name, value in result["host"].items()}
     tags |= {f"version.{name}": value for name, value in result["versions"].items()}
+    tags |= {f"latency.best.b{own['batch']}": own["runtime"] for own in bests(result.get("latency", []))}
     if result["blocked_by"]:
         tags["blocked_by"] = result["blocked_by"]
     if result["error"]:

@@ -1,11 +1,13 @@
 """The benchmarks run and print their table; no speed is asserted."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 
@@ -51,3 +53,50 @@ def test_tracking_live():
     assert points > 1000
     assert 0 <= median <= within <= longest
     assert (longest > 15) == (late > 0)
+
+
+@pytest.mark.slow
+def test_latency(tmp_path):
+    written = tmp_path / "latency.json"
+    shown = run("latency.py", "--quick", "--repeat", "--tickets", str(tmp_path / "tickets"), "--json", str(written))
+    found = json.loads(written.read_text())
+    runtimes = ["dense", "compact", "compiled", "onnxruntime"]
+    for rows in (found["rows"], found["repeated"]):
+        assert [row["runtime"] for row in rows] == 2 * runtimes
+        assert {row["ticket"] for row in rows} == {"random-uniform 90 %", "filter_prune-macs 50 %"}
+        for row in rows:
+            assert "error" not in row
+            assert row["ms"] > 0
+            assert row["flops_ms"] > 0
+            assert row["bytes_ms"] > 0
+    masked, pruned = found["rows"][0], found["rows"][4]
+    assert masked["speedup"] == 1
+    assert pruned["flops"] < masked["flops"]
+    assert found["about"]["torch"]
+    assert "of 8 ratios agree within 5 %" in shown
+
+
+def test_the_floor_of_a_small_network():
+    from floor import Work, work
+
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.Flatten(),
+                              torch.nn.Linear(4 * 25, 2))  # fmt: skip
+    found = work(net, torch.zeros(2, 3, 5, 5))
+    assert found.flops == 2 * (2 * 25 * 4 * 27 + 2 * 100 * 2)
+    convolution = 4 * 27 + 4 + 2 * 3 * 25 + 2 * 4 * 25
+    assert found.bytes == 4 * (convolution + 100 * 2 + 2 + 2 * 100 + 2 * 2)
+    assert Work(flops=10, bytes=30).seconds(100.0, 10.0) == (0.1, 3.0)
+
+
+def test_the_machine(monkeypatch):
+    import machine
+
+    monkeypatch.setattr(machine, "SIZES", {"cpu": (32,)})
+    monkeypatch.setattr(machine, "SECONDS", 0.0)
+    monkeypatch.setattr(machine, "LARGE", 2**12)
+    monkeypatch.setattr(machine, "last_cache", lambda: 2**11)
+    before = torch.get_num_threads()
+    assert machine.matmul_rate(1) > 0
+    assert machine.bandwidth(1) > 0
+    assert torch.get_num_threads() == before
+    assert {"processor", "cores", "torch"} <= set(machine.about())

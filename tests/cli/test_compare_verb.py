@@ -133,3 +133,25 @@ def _run_of(sweep, trial):
     client = MlflowClient(f"sqlite:///{sweep}/mlflow.db")
     (run,) = client.search_runs(["1"], f"tags.`jackpot.trial` = '{trial}'")
     return run.info.run_id
+
+
+def test_the_best_runtime_of_each_and_why(measured):
+    left = "1,310 of 1,856 channels removed, 18 % of the multiply-accumulates left"
+    control = {"speedup": 1.0, "interval": [0.99, 1.01]}
+    path = measured / "trials" / RANDOM / "result.json"
+    result = read_sealed(path)
+    dense = {"batch": 1, "runtime": "dense", "speedup": 1.0, "interval": [1.0, 1.0], "control": control, "why": "dense"}
+    compact = {**dense, "runtime": "compact", "speedup": 1.6, "interval": [1.5, 1.7], "why": left}
+    result["latency"] = [dense, compact]
+    result["metrics"] |= {"latency/compact/ms/b1": 1.25, "latency/best/speedup/b1": 1.6}
+    write_sealed(path, result)
+    trials = [f"{measured}/{trial}" for trial in (DENSE, RANDOM)]
+    found = rows(jackpot("compare", *trials))
+    assert found["latency/compact/ms/b1 (ms)"] == ["-", "1.25"]
+    assert found["latency/best/speedup/b1 (x)"] == ["-", "1.6"]
+    assert found["best runtime, batch 1"][0] == "-"
+    assert found["best runtime, batch 1"][1].startswith("compact: 1,310 of")
+    shown = json.loads(jackpot("compare", *trials, "--json").stdout)
+    assert [trial["best_runtime"] for trial in shown["trials"]] == [
+        {}, {"1": {"runtime": "compact", "speedup": 1.6, "why": left}},
+    ]  # fmt: skip

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from orchestrator.engine import latency
-from orchestrator.engine.latency import measure, median_interval, peak_bytes
+from orchestrator.engine.latency import Timed, measure, median_interval
+from orchestrator.engine.peak_memory import peak_bytes
 
 IMAGES = torch.zeros(2, 1, 8, 8)
 
@@ -30,6 +31,11 @@ class Sleeping(nn.Module):
         return x
 
 
+def timed(dense: nn.Module, control: nn.Module, **others: nn.Module) -> dict[str, dict]:
+    there = {name: Timed(net, IMAGES) for name, net in others.items()}
+    return measure(Timed(dense, IMAGES), Timed(control, IMAGES), there, 0.01)
+
+
 @pytest.mark.parametrize(
     ("count", "rank"),
     [(1, 1), (5, 1), (6, 1), (8, 1), (9, 2), (11, 2), (12, 3), (25, 8), (100, 40)],  # tables of the sign test
@@ -40,15 +46,13 @@ def test_the_interval_of_a_median(count: int, rank: int) -> None:
 
 
 def test_a_round_gives_a_ratio() -> None:
-    times = {
-        "dense": [2.0, 4.0, 2.0, 2.0, 2.0, 2.0, 2.0],
-        "control": [2.0, 4.0, 2.0, 2.0, 2.0, 1.98, 2.02],
-        "this": [1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0],  # half of the dense one's, also in the slow round
-    }
-    found = latency._summary(times)
+    dense = [2.0, 4.0, 2.0, 2.0, 2.0, 2.0, 2.0]
+    control = [2.0, 4.0, 2.0, 2.0, 2.0, 1.99, 2.01]
+    this = [1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0]  # half of the dense one's, also in the slow round
+    found = latency._summary(dense, control, this)
     assert (found["ms"], found["dense_ms"], found["speedup"], found["interval"]) == (1000, 2000, 2, [2, 2])
     assert found["iqr_ms"] == [1000, 1000]
-    assert found["control"] == {"speedup": 1, "interval": [2 / 2.02, 2 / 1.98]}
+    assert found["control"] == {"speedup": 1, "interval": [2 / 2.01, 2 / 1.99]}
     assert not found["noisy"]
     assert found["rounds"] == 7
 
@@ -56,59 +60,131 @@ def test_a_round_gives_a_ratio() -> None:
 @pytest.mark.parametrize(
     ("control", "this"),
     [
-        ([1.01] * 7, [2.0] * 7),  # one of two equal networks is faster: so is the machine's doing
-        ([0.9, 1.1, 1, 1, 1, 1, 1], [2.0] * 7),
-        ([1.0] * 7, [2.0, 2.2, 2, 2, 2, 2, 2]),
+        ([1.02] * 7, [2.0] * 7),  # one of two equal networks is faster: so is the machine's doing
+        ([0.98] * 7, [2.0] * 7),
+        ([0.98, 1.01, 1, 1, 1, 1, 1], [2.0] * 7),
+        ([1.0] * 7, [2.0, 2.05, 2, 2, 2, 2, 2]),
     ],
 )
 def test_noise_is_flagged(control: list[float], this: list[float]) -> None:
-    assert latency._summary({"dense": [1.0] * 7, "control": control, "this": this})["noisy"]
+    assert latency._summary([1.0] * 7, control, this)["noisy"]
+
+
+def test_two_equal_networks_may_differ_by_a_percent() -> None:
+    found = latency._summary([1.0] * 7, [0.995] * 7, [0.5] * 7)
+    assert not found["noisy"]
+    assert found["control"]["interval"] == [1 / 0.995, 1 / 0.995], "a gain counts only beyond it"
 
 
 def test_the_dense_structure_is_as_fast_as_itself() -> None:
-    found = measure(Sleeping(2e-3), Sleeping(2e-3), None, IMAGES, 0.01)
+    found = timed(Sleeping(2e-3), Sleeping(2e-3))["dense"]
     assert found["ms"] == found["dense_ms"]
     assert found["ms"] >= 2
     assert (found["speedup"], found["interval"]) == (1.0, [1.0, 1.0])
     assert found["rounds"] >= latency.LEAST_ROUNDS
 
 
-def test_a_slower_network_is_found_slower() -> None:
-    found = measure(Sleeping(4e-3), Sleeping(4e-3), Sleeping(8e-3), IMAGES, 0.01)
-    assert found["speedup"] < 0.8  # 0.5 but for what the system adds to each sleep
-    assert found["ms"] > found["dense_ms"] >= 4
-    low, high = found["interval"]
-    assert low <= found["speedup"] <= high < 1
+def test_slower_networks_are_found_slower_side_by_side() -> None:
+    found = timed(Sleeping(4e-3), Sleeping(4e-3), twice=Sleeping(8e-3), thrice=Sleeping(12e-3))
+    assert set(found) == {"dense", "twice", "thrice"}
+    assert found["thrice"]["speedup"] < found["twice"]["speedup"] < 0.8  # what the system adds to each sleep counts too
+    assert found["twice"]["ms"] > found["twice"]["dense_ms"] == found["dense"]["ms"] >= 4
+    low, high = found["twice"]["interval"]
+    assert low <= found["twice"]["speedup"] <= high < 1
 
 
-def test_a_noisy_measurement_goes_on_and_stays_flagged() -> None:
-    wild = Sleeping(*([1e-3] * 7 + [4e-3] * 11))
-    found = measure(Sleeping(2e-3), Sleeping(2e-3), wild, IMAGES, 0.01)
-    assert found["noisy"]
-    assert found["rounds"] >= latency.ATTEMPTS * latency.LEAST_ROUNDS
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that only made-up forward passes move."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    return now
+
+
+class Taking(nn.Module):
+    """A network whose passes take these seconds of the made-up clock in turn."""
+
+    def __init__(self, now: list[float], *seconds: float) -> None:
+        super().__init__()
+        self.now, self.seconds = now, itertools.cycle(seconds)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.now[0] += next(self.seconds)
+        return x
+
+
+def rounds(seconds: float, **nets: nn.Module) -> dict[str, list[float]]:
+    return latency._rounds({name: Timed(net, IMAGES) for name, net in nets.items()}, seconds)
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.0, 7), (3.0, 7), (4.1, 7), (4.3, 8), (8.9, 15)])
+def test_rounds_go_on_for_the_seconds_asked_for(clock: list[float], seconds: float, expected: int) -> None:
+    found = rounds(seconds, dense=Taking(clock, 0.1), control=Taking(clock, 0.1), this=Taking(clock, 0.1))
+    assert [len(own) for own in found.values()] == [expected] * 3  # of 0.6 s each
+
+
+def test_rounds_go_on_until_the_ratio_is_known_to_two_percent(clock: list[float]) -> None:
+    # two blocks a round, after two of the warm-up: every other of the first six rounds is 5 % slower
+    settling = Taking(clock, *[0.1] * 2, *[0.1, 0.1, 0.105, 0.105] * 3, *[0.1] * 1000)
+    found = rounds(3.0, dense=Taking(clock, 0.1), control=Taking(clock, 0.1), this=settling)
+    ratios = latency._ratios(found["dense"], found["this"])
+    assert len(ratios) > latency.LEAST_ROUNDS
+    assert latency._width(ratios) < latency.WIDE <= latency._width(ratios[:-1])
+
+
+def test_a_noisy_measurement_is_ended_and_flagged(clock: list[float]) -> None:
+    wild = Taking(clock, *[0.1] * 2, *[0.1, 0.1, 0.2, 0.2] * 1000)
+    found = rounds(2.0, dense=Taking(clock, 0.1), control=Taking(clock, 0.1), this=wild)
+    count = len(found["dense"])
+    assert latency._summary(found["dense"], found["control"], found["this"])["noisy"]
+    assert 0.7 * (count - 1) < latency.PATIENCE * 2.0 <= 0.7 * (count + 1), "rounds of 0.6 and 0.8 s"
+
+
+def test_short_passes_fill_a_block_after_a_warm_up_and_long_ones_need_none(clock: list[float]) -> None:
+    passes: list[float] = []
+
+    class Counting(Taking):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            passes.append(self.now[0])
+            return super().forward(x)
+
+    short, long = Timed(Counting(clock, 1e-4), IMAGES), Timed(Counting(clock, 0.1), IMAGES)
+    assert latency._block(short, 20) == pytest.approx(1e-4)
+    assert len(passes) == 21
+    assert latency._block(long, 1) == pytest.approx(0.1)
+    assert len(passes) == 22
+
+
+def test_a_network_that_costs_next_to_nothing_makes_no_other_run_more_often(clock: list[float]) -> None:
+    passes: list[float] = []
+
+    class Counting(Taking):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            passes.append(self.now[0])
+            return super().forward(x)
+
+    rounds(0.0, dense=Counting(clock, 0.2), control=Taking(clock, 0.2), this=Taking(clock, 1e-6))
+    assert len(passes) == 2 + 2 * latency.LEAST_ROUNDS, "two to begin with, then two a round"
 
 
 def test_all_positions_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that always came first would look slower or faster than it is."""
     order: list[str] = []
 
-    class Timer:
-        def __init__(self, stmt: str, globals: dict[str, Any], num_threads: int) -> None:
-            self.name = globals["net"].name
+    def block(timed: Timed, passes: int) -> float:
+        order.append(timed.net.name)
+        return 1.0
 
-        def timeit(self, number: int) -> Any:
-            order.append(self.name)
-            return type("Measurement", (), {"mean": 1.0})
-
-    monkeypatch.setattr("torch.utils.benchmark.Timer", Timer)
+    monkeypatch.setattr(latency, "_block", block)
     nets = {name: nn.Identity() for name in ("dense", "control", "this")}
     for name, net in nets.items():
         net.name = name
-    latency._rounds(nets, IMAGES, 0.0)
-    rounds = [order[start : start + 6] for start in range(3, len(order), 6)]
-    assert len(rounds) == latency.LEAST_ROUNDS
-    assert all(each == each[::-1] and set(each) == set(nets) for each in rounds), "drift cancels"
-    assert {each[0] for each in rounds} == set(nets)
+    rounds(0.0, **nets)
+    found = [order[start : start + 6] for start in range(6, len(order), 6)]  # after two of each to warm up
+    assert len(found) == latency.LEAST_ROUNDS
+    assert all(each == each[::-1] and set(each) == set(nets) for each in found), "drift cancels"
+    assert {each[0] for each in found} == set(nets)
 
 
 def test_the_memory_of_a_pass_is_weights_images_and_what_it_allocates() -> None:

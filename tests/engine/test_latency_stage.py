@@ -13,18 +13,30 @@ import torch
 from trial_benches import CPU, trial_bench
 from trial_runs import only, run_all
 
-from orchestrator.engine import latency, structures
+from orchestrator.engine import latency, speed
 from orchestrator.engine.bench import TrialBench
 from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.latency import Timed
 from orchestrator.engine.plan import make_plan
 from orchestrator.engine.quiet import Quiet
 from orchestrator.engine.results import results, write_csv
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.status import busy_share
+from orchestrator.engine.structures import Subject
 from orchestrator.engine.watch import Watch
 from orchestrator.spec.models import Spec
 
 MakeSpec = Callable[..., Spec]
+
+
+def made_up(**changes: Any) -> dict[str, Any]:
+    """What `latency.measure` finds of one network."""
+    return {
+        "ms": 1.0, "dense_ms": 1.0, "speedup": 1.0, "interval": [1.0, 1.0], "noisy": False, "disturbed": [],
+        "control": {"speedup": 1.0, "interval": [0.99, 1.01]}, **changes,
+    }  # fmt: skip
+
+
 QUICK = {"batches": [1, 4], "seconds": 0.01}
 NUMBERS = ("latency/ms", "latency/dense_ms", "latency/speedup", "memory/peak_mb")
 
@@ -35,9 +47,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     batches: list[int] = []
     real = latency.measure
 
-    def measure(dense: Any, control: Any, net: Any, images: torch.Tensor, seconds: float) -> dict:
-        batches.append(len(images))
-        return real(dense, control, net, images, seconds)
+    def measure(dense: Timed, control: Timed, others: dict[str, Timed], seconds: float) -> dict:
+        batches.append(len(dense.images))
+        return real(dense, control, others, seconds)
 
     monkeypatch.setattr(latency, "measure", measure)
     return batches
@@ -96,10 +108,10 @@ def test_asked_for_later_it_is_measured_and_nothing_is_trained(
 def test_a_batch_that_does_not_fit_costs_the_trial_nothing(
     make_spec: MakeSpec, folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def measure(dense: Any, control: Any, net: Any, images: torch.Tensor, seconds: float) -> dict:
-        if len(images) > 1:
+    def measure(dense: Timed, control: Timed, others: dict[str, Timed], seconds: float) -> dict:
+        if len(dense.images) > 1:
             raise torch.OutOfMemoryError("tried to allocate too much\nand more")
-        return {"ms": 1.0, "dense_ms": 1.0, "speedup": 1.0, "noisy": False, "peak_mb": 1.0}
+        return {"dense": made_up()}
 
     monkeypatch.setattr(latency, "measure", measure)
     result = only(run_all(folder, make_spec(latency=QUICK)))
@@ -116,7 +128,7 @@ def test_a_method_asks_the_same_stage(make_spec: MakeSpec, tmp_path: Path, measu
     assert measured == [1, 4]
     assert values[0]["ms/b1"].dtype == torch.float64
     assert values[0] == values[1]
-    assert set(values[0]) == {f"{name}/b{batch}" for name in structures.NAMES for batch in (1, 4)}
+    assert set(values[0]) == {f"{name}/b{batch}" for name in speed.NAMES for batch in (1, 4)}
 
 
 def test_its_name_in_a_plan_knows_no_device(make_spec: MakeSpec, tmp_path: Path) -> None:
@@ -133,10 +145,12 @@ def test_what_a_measurement_is_known_by(make_spec: MakeSpec, monkeypatch: pytest
     spec = make_spec(latency=QUICK)
     setting = Setting(spec, spec.model[0])
     weights = dict(setting.skeleton.state_dict())
-    key = structures.structure_key(setting, weights, CPU)
-    assert key == structures.structure_key(setting, {n: w.clone() for n, w in weights.items()}, CPU)
+    key = Subject(setting, weights, CPU).key("dense")
+    assert key == Subject(setting, {n: w.clone() for n, w in weights.items()}, CPU).key("dense")
+    wider = Setting(make_spec(latency={**QUICK, "runtimes": ["dense", "compact"]}), spec.model[0])
+    assert key == Subject(wider, weights, CPU).key("dense"), "what else is measured makes no difference to it"
     monkeypatch.setattr(latency, "device_name", lambda device: "another processor")
-    assert key != structures.structure_key(setting, weights, CPU)
+    assert key != Subject(setting, weights, CPU).key("dense")
 
 
 def test_training_pauses_while_it_is_measured(make_spec: MakeSpec, tmp_path: Path) -> None:

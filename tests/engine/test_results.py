@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from trial_runs import only, plugin_that, run_all
 
-from orchestrator.engine.columns import BATCH, COLUMNS
+from orchestrator.engine.columns import BATCH, COLUMNS, RUNTIME
 from orchestrator.engine.files import write_sealed
 from orchestrator.engine.folder import SCHEMA, FolderError, SweepFolder
 from orchestrator.engine.plan import make_plan
@@ -72,24 +72,29 @@ def test_a_damaged_result_may_be_set_aside_by_two_processes(folder: SweepFolder,
     assert folder.result("one") is None
 
 
+def as_described(name: str) -> str:
+    """A column's name with the placeholders of its description."""
+    return re.sub(r"/b\d+$", f"/b{BATCH}", name).replace("/compact/", f"/{RUNTIME}/")
+
+
 def test_every_column_is_described_and_every_description_has_its_column(
     make_spec: MakeSpec, folder: SweepFolder
 ) -> None:
     spec = make_spec(
         methods=["random", {"name": "plasticity", "at": "1ep", "epochs": 1}],
-        latency={"enabled": True, "batches": [1, 4], "seconds": 0.01},
+        latency={"enabled": True, "batches": [1, 4], "seconds": 0.01, "runtimes": ["dense", "compact"]},
     )
     run_all(folder, spec)
     written = list(results(folder).columns)
     described = {column.name: column for column in COLUMNS}
     assert len(described) == len(COLUMNS)
-    names = [re.sub(r"/b\d+$", f"/b{BATCH}", name) for name in written]
+    names = [as_described(name) for name in written]
     assert set(names) == set(described)
     assert list(dict.fromkeys(name for name in names if BATCH not in name and name != BEFORE)) == [
         name for name in described if BATCH not in name and name != BEFORE
     ], "in the order of the file"
     for name, values in results(folder).dropna(axis="columns", how="all").items():
-        kind = described[re.sub(r"/b\d+$", f"/b{BATCH}", str(name))].type
+        kind = described[as_described(str(name))].type
         assert (kind in ("number", "integer")) == pd.api.types.is_numeric_dtype(values), name
 
 

@@ -11,7 +11,7 @@ from orchestrator.engine.folder import SweepFolder
 EVIL = "</script><script>alert(1)</script>"
 CONDITIONS = {
     "device_type": "cpu", "device": "a processor", "threads": 1, "dtype": "float32", "memory_format": "channels_last",
-    "runtime": "torch 2 eager",
+    "runtime": "dense", "software": "torch 2 eager",
 }  # fmt: skip
 
 
@@ -35,6 +35,7 @@ def record(**changes: Any) -> dict[str, Any]:
     return {
         "batch": 1, "ms": 2.0, "iqr_ms": [1.9, 2.1], "dense_ms": 2.0, "dense_iqr_ms": [1.9, 2.1], "speedup": 1.0,
         "interval": [1.0, 1.0], "control": {"speedup": 1.0, "interval": [0.99, 1.01]}, "noisy": False, "rounds": 9,
+        "disturbed": [], "macs": [100, 100], "why": "the dense structure",
         "peak_mb": 1.0, "structure": "s" * 64, "host": "here", **CONDITIONS, **changes,
     }  # fmt: skip
 

@@ -15,7 +15,8 @@ from orchestrator.report.page import write_report
 @pytest.fixture
 def made_up(tmp_path: Path) -> SweepFolder:
     rows = sweep({("dense", 0.0): [0.99, 0.98], ("good", 0.9): [0.9, 0.91], ("poor", 0.9): [0.5, None]})
-    narrow = record(structure="t" * 64, ms=1.0, speedup=2.0, interval=[1.9, 2.1], noisy=True)
+    narrow = record(structure="t" * 64, ms=1.0, speedup=2.0, interval=[1.9, 2.1], noisy=True,
+                    disturbed=["another had its core"])  # fmt: skip
     failed = record(batch=64, error="OutOfMemoryError: too much")
     rows.append(result("narrow", 0.9, 0, 0.8, latency=[narrow, failed], collapsed=["conv"]))
     rows.append(result("<b>bold</b>", 0.9, 0, 0.6))
@@ -40,7 +41,7 @@ def test_the_page_says_what_came_out(made_up: SweepFolder) -> None:
         "one seed: nothing can be concluded",
         "net_poor_s0.9_seed1 diverged Diverged: the loss is not finite",
         "2.000 (1.900 to 2.100)",
-        "noisy a processor, 1 threads, float32, channels_last, torch 2 eager",
+        "noisy: another had its core the dense structure a processor, 1 threads, float32, channels_last, torch 2 eager",
         "OutOfMemoryError: too much",
         "layers that keep no weight net_narrow_s0.9_seed0 conv",
         "net_left_s0.9_seed0",

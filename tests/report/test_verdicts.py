@@ -4,8 +4,8 @@ import pytest
 from reports import sweep
 from scipy import stats
 
+from orchestrator.engine.speed import verdict
 from orchestrator.report.cells import networks
-from orchestrator.report.costs import verdict
 from orchestrator.report.figures import pareto
 from orchestrator.report.text import latex, markdown
 from orchestrator.report.verdicts import HEAD, LEFT, against_dense, comparisons, row, sentence
@@ -81,7 +81,7 @@ def test_the_pareto_front() -> None:
         ([1.02, 1.05], [0.99, 1.01], False, "faster"),
         ([1.005, 1.05], [0.99, 1.01], False, "not told apart from dense"),
         ([0.7, 0.8], [0.99, 1.01], False, "slower"),
-        ([1.5, 2.0], [0.8, 1.2], True, "noisy"),
+        ([1.5, 2.0], [0.8, 1.2], True, "faster, but noisy: the system tells of no reason"),
     ],
 )
 def test_a_speed_up_counts_outside_the_controls_interval(

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from orchestrator.engine.seeds import generator
-
-TOLERANCE = 1e-5
-"""By how much a program's logits may differ from the network's: absolutely, and relatively where they are above 1,
-because float32 holds no more."""
+from orchestrator.engine.tracing import TraceError, first_line, quietly, traced
 
 
 class ExportError(ValueError):
@@ -49,21 +42,9 @@ def trace(net: nn.Module, shape: tuple[int, int, int], dtype: torch.dtype) -> to
     drawn = torch.randn(3, *shape, generator=generator(0, "export"))
     images = drawn if dtype.is_floating_point else (drawn * 64 + 128).clamp(0, 255).to(dtype)
     try:
-        with _quiet():
-            program = torch.export.export(net, (images[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
-            run = program.module()
-            for some in (images, images[:1]):
-                with torch.no_grad():
-                    torch.testing.assert_close(run(some), net(some), rtol=TOLERANCE, atol=TOLERANCE)
-    except Exception as error:  # whatever torch's tracing, or a user's forward in it, raises
-        raise ExportError(
-            f"{name}: torch.export cannot make a program of it that takes any number of images "
-            f"({type(error).__name__}: {_first_line(error)}); its forward must be the same operations for every input; "
-            "or export it as .safetensors, which needs no program"
-        ) from error
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # paths of this machine
-    return program
+        return traced(net, images, name)
+    except TraceError as error:
+        raise ExportError(f"{error}; or export it as .safetensors, which needs no program") from error
 
 
 def to_pt2(program: torch.export.ExportedProgram, texts: Mapping[str, str]) -> bytes:
@@ -78,7 +59,7 @@ def to_onnx(program: torch.export.ExportedProgram, texts: Mapping[str, str]) -> 
     ExportError where ONNX has no operator for what the network does, or no room for its weights."""
     images = program.example_inputs[0]
     try:
-        with _quiet():
+        with quietly():
             made: Any = torch.onnx.export(
                 program,
                 images,
@@ -95,27 +76,6 @@ def to_onnx(program: torch.export.ExportedProgram, texts: Mapping[str, str]) -> 
         return model.SerializeToString()
     except Exception as error:  # whatever the exporter raises
         raise ExportError(
-            f"cannot be written as ONNX ({type(error).__name__}: {_first_line(error)}); export it as .pt2 or "
+            f"cannot be written as ONNX ({type(error).__name__}: {first_line(error)}); export it as .pt2 or "
             ".safetensors"
         ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch's exporters print and warn of: what matters of it comes as an error."""
-    before = logging.root.manager.disable
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(before)
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")

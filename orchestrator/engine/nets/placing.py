@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -26,34 +28,35 @@ def placed(net: nn.Module, device: torch.device, shape: tuple[int, int, int]) ->
     net = net.to(device).to(memory_format=torch.channels_last)
     if device.type == "cpu":
         for module in net.modules():
-            if isinstance(module, nn.Conv2d) and _is_small_and_strided(module):
+            if isinstance(module, nn.Conv2d) and is_small_and_strided(module.weight, module.stride):
                 _compute_in_own_format(module)
         for module in _on_small_maps(net, shape):
             _compute_in_own_format(module)
     return net
 
 
-def _is_small_and_strided(module: nn.Conv2d) -> bool:
-    return module.kernel_size == (1, 1) and module.stride != (1, 1) and module.in_channels // module.groups < VECTOR
+def is_small_and_strided(weight: torch.Tensor, stride: Sequence[int]) -> bool:
+    """Whether a convolution of this weight (O, I, H, W) must compute in torch's own format on a CPU."""
+    return weight.shape[2:] == (1, 1) and any(step != 1 for step in stride) and weight.shape[1] < VECTOR
+
+
+def is_wide_on_a_small_map(weight: torch.Tensor, places: int) -> bool:
+    """Whether a convolution of this weight (O, I, H, W) and with maps of so many places is faster in torch's own format
+    on a CPU."""
+    return weight.shape[2:] != (1, 1) and min(weight.shape[:2]) >= MANY_CHANNELS and places <= SMALL_MAP
 
 
 def _on_small_maps(net: nn.Module, shape: tuple[int, int, int]) -> list[nn.Conv2d]:
     """The convolutions of many channels whose maps are small: found by one forward pass."""
-    many = [
-        module
-        for module in net.modules()
-        if isinstance(module, nn.Conv2d)
-        and module.kernel_size != (1, 1)
-        and min(module.in_channels // module.groups, module.out_channels) >= MANY_CHANNELS
-    ]
     found: dict[nn.Conv2d, None] = {}
 
     def look(module: nn.Module, _: object, output: torch.Tensor) -> None:
-        if isinstance(module, nn.Conv2d) and output.shape[-2:].numel() <= SMALL_MAP:
+        if isinstance(module, nn.Conv2d) and is_wide_on_a_small_map(module.weight, output.shape[-2:].numel()):
             found[module] = None
 
-    hooks = [module.register_forward_hook(look) for module in many]
-    if many:
+    wide = [each for each in net.modules() if isinstance(each, nn.Conv2d) and is_wide_on_a_small_map(each.weight, 0)]
+    hooks = [module.register_forward_hook(look) for module in wide]
+    if wide:
         was_training = net.training
         with torch.no_grad():
             net.eval()(torch.zeros(1, *shape).to(memory_format=torch.channels_last))
