@@ -179,7 +179,7 @@ class _Bench(TrialBench):
     def piece(self, request: Request, own: float) -> Piece:
         """What a stage takes that was just made."""
         if request.kind == "latency":
-            dense = structure_of(self.value(request.inputs[0])) == structure_of(self.setting.skeleton)
+            dense = structure_of(weights_of(self.value(request.inputs[0]))) == structure_of(self.setting.skeleton)
             return Piece("latency", own, dense=dense)
         if request.kind not in ("train", "evaluate"):
             return Piece(request.kind, own)

@@ -164,8 +164,10 @@ def forget(trials: list) -> None:
     Tune reads them from its snapshot, which is not made."""
     for trial in [trial for trial in trials if trial.is_finished()][:-1]:
         trials.remove(trial)
-        for held in (trial.metric_analysis, trial.metric_n_steps, trial.run_metadata.last_result, trial.config):
+        metadata = trial.run_metadata
+        for held in (metadata.metric_analysis, metadata.metric_n_steps, metadata.last_result, trial.config):
             held.clear()
+        trial.evaluated_params = {}
 
 
 def _last_error(trial: Any) -> str:

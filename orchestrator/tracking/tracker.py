@@ -147,6 +147,7 @@ class Tracker:
         ended = status not in (None, "RUNNING")
         if ended:
             window.end_unfinished()
+            self._known.uncertain |= set(self._known.followed)
             self._known.followed.clear()
         else:
             self._follow(window)
