@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -40,11 +40,11 @@ def left_of(plan: Plan) -> list[Planned]:
     return [planned for planned in plan.planned if planned.id not in plan.done]
 
 
-def examples(plan: Plan) -> list[Trial]:
-    """A trial of each cell that is left, in the order to go through them: one of each method at its highest sparsity,
-    the shortest chain first; then those at other sparsities, whose networks may have other structures."""
+def examples(trials: Iterable[Planned]) -> list[Trial]:
+    """A trial of each cell, in the order to go through them: one of each method at its highest sparsity, the shortest
+    chain first; then those at other sparsities, whose networks may have other structures."""
     found: dict[Cell, Planned] = {}
-    for planned in left_of(plan):
+    for planned in trials:
         found.setdefault(cell_of(planned.trial), planned)
     highest: dict[tuple[str, str], Decimal] = {}
     for (model, label, _), planned in found.items():
@@ -116,7 +116,7 @@ class Costs:
     def search(self, plan: Plan, searched: Mapping[str, Any]) -> float:
         """Seconds of slots that the trials take which a search has still to decide on, at most: they are like those
         that it begins with, but for the trainings that these share."""
-        first = next(planned for planned in plan.planned if planned.trial.search is not None)
+        first = next((each for each in plan.planned if each.trial.search is not None), plan.planned[0])
         pieces, around = self._pieces(first)
         last = max((piece for piece in pieces if piece.kind == "train"), key=lambda piece: piece.step)
         training = searched["epochs_each"] * (first.per_epoch * last.step + last.validation)
@@ -137,7 +137,9 @@ def forecast(
         return _unknown(
             f"no trial fits this machine: each asks for {spec.resources.cpu} CPU and {spec.resources.gpu:g} GPU"
         )
-    trials = examples(plan)
+    trials = examples(left_of(plan) or plan.planned)
+    if not trials:
+        return _unknown("no trial is decided on yet")
     rehearsal = rehearse(spec, trials, slots, MEASURE_SECONDS)
     costs = Costs(spec, plan, rehearsal)
     try:
