@@ -1,9 +1,9 @@
 """What a sweep costs beyond its trials: the same trials through (a) Jackpot with MLflow on, (b) plain Ray Tune with
 reused actors and no tracking, (c) plain Ray Tune with function trainables and its MLflowLoggerCallback.
 
-    python benchmarks/overhead.py [--noop N] [--one N] [--ten N] [--only a,b]
+    python benchmarks/overhead.py [--one N] [--ten N] [--only a,b]        (trials of no length: sweep.py)
 
-A trial sleeps 0, 1 or 10 s. In (b) and (c) it does nothing else. In (a) it is a whole trial nevertheless: it draws a
+A trial sleeps 1 or 10 s. In (b) and (c) it does nothing else. In (a) it is a whole trial nevertheless: it draws a
 network of 1,608 prunable weights, scores them (and sleeps there), trains one step on 1,294 images, measures validation
 and test, writes ticket, log, events and result, and MLflow gets a run. Latency is off: it is measured once a structure,
 in about 3 s, however many trials there are.
@@ -148,19 +148,28 @@ PLAIN = """
     assert not found.errors and len(found) == count
     starts = [each.metrics["start"] for each in found]
     ends = [each.metrics["end"] for each in found]
-    print("FOUND", json.dumps({"startup": min(starts) - began, "wall": max(ends) - min(starts)}))
+    print("FOUND", json.dumps({"startup": min(starts) - began, "wall": max(ends) - min(starts), "ends": ends}))
 """
+
+
+def plain_environment(system: str) -> dict[str, str]:
+    """For Ray Tune alone."""
+    return {
+        **os.environ, "RAY_AUTH_MODE": "disabled", "RAY_AIR_NEW_OUTPUT": "0", "MLFLOW_DISABLE_TELEMETRY": "true",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1" if system == "b" else "0",
+    }  # fmt: skip
+
+
+def plain_command(system: str, folder: Path, seconds: float, count: int) -> list[str]:
+    """What runs the trials through Ray Tune alone, and prints what it found."""
+    script = folder / "plain.py"
+    script.write_text(textwrap.dedent(PLAIN))
+    return [sys.executable, str(script), system, str(seconds), str(count), str(SLOTS), str(folder)]
 
 
 def plain(system: str, folder: Path, seconds: float, count: int) -> dict[str, float]:
     """The trials through Ray Tune alone, in a process of its own."""
-    script = folder / "plain.py"
-    script.write_text(textwrap.dedent(PLAIN))
-    environment = {
-        **os.environ, "RAY_AUTH_MODE": "disabled", "RAY_AIR_NEW_OUTPUT": "0", "MLFLOW_DISABLE_TELEMETRY": "true",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1" if system == "b" else "0",
-    }  # fmt: skip
-    command = [sys.executable, str(script), system, str(seconds), str(count), str(SLOTS), str(folder)]
+    command, environment = plain_command(system, folder, seconds, count), plain_environment(system)
     began = time.time()
     found = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     lines = [line for line in found.stdout.splitlines() if line.startswith("FOUND ")]
@@ -172,7 +181,6 @@ def plain(system: str, folder: Path, seconds: float, count: int) -> dict[str, fl
 def main() -> None:
     """Run what is asked for and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--noop", type=int, default=100, help="trials that sleep 0 s")
     parser.add_argument("--one", type=int, default=40, help="trials of 1 s")
     parser.add_argument("--ten", type=int, default=20, help="trials of 10 s")
     parser.add_argument("--only", default="a,b,c", help="systems, by letter")
@@ -191,7 +199,7 @@ def main() -> None:
     ):
         table.add_column(name, justify="left" if name == "system" else "right")
     first_steps: list[float] = []
-    for seconds, count in ((0.0, given.noop), (1.0, given.one), (10.0, given.ten)):
+    for seconds, count in ((1.0, given.one), (10.0, given.ten)):
         if count:
             found = {system: _run(system, seconds, count) for system in given.only.split(",")}
             first_steps += [each["first_step"] for each in found.values() if "first_step" in each]
@@ -222,7 +230,7 @@ def _row(system: str, seconds: float, count: int, found: dict[str, float], base:
         f"{found['startup']:.1f}",
         f"{wall:.2f}",
         f"{ideal:.0f}",
-        f"{100 * (wall / ideal - 1):.1f} %" if ideal else "",
+        f"{100 * (wall / ideal - 1):.1f} %",
         f"{count / wall:.1f}",
         f"{1000 * (wall - ideal) / count:.0f}",
         f"{wall / base['wall']:.2f}" if base else "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,12 @@ EXAMPLES = "Examples: jackpot run quickstart | jackpot run my.yaml --set recipe.
 
 def command(
     spec: Annotated[str, typer.Argument(help="A spec's path, or the name of one that comes with Jackpot.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run, and how long it takes; run nothing.")
+    ] = False,
+    no_time: Annotated[
+        bool, typer.Option("--no-time", help="With --dry-run: do not measure how long it would take.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="With --dry-run: say it as JSON.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one value.")] = None,
     out: Annotated[
@@ -30,6 +36,8 @@ def command(
     ] = False,
 ) -> None:
     """Run a sweep, or go on with one: what has a result is skipped, a training continues from its checkpoint."""
+    if no_time and not dry_run:
+        wrong("--no-time goes with --dry-run, which measures how long the sweep would take")
     if json and not dry_run:
         wrong("--json goes with --dry-run; the results of a run are in results.csv and `jackpot status --json`")
     chosen = load_checked(spec, [*(set_ or []), *tracked_at(tracking)]).require()
@@ -37,15 +45,18 @@ def command(
         wrong("--tracking: the spec says `tracking: {enabled: false}`; add --set tracking.enabled=true")
     with said():
         if dry_run:
-            _dry_run(chosen, out, only, json)
+            _dry_run(chosen, out, only, json, timed=not no_time, cluster=address is not None)
             return
         _run(chosen, out, only=only, hours=max_hours, address=address, take_over=take_over)
 
 
-def _dry_run(spec: object, out: str | None, only: str | None, json: bool) -> None:
+def _dry_run(spec: object, out: str | None, only: str | None, json: bool, timed: bool, cluster: bool) -> None:
+    import psutil
+
     from orchestrator.api import folder_for
     from orchestrator.engine.plan import make_plan
     from orchestrator.spec.models import Spec
+    from orchestrator.sweep.forecast import forecast, lines
     from orchestrator.sweep.outcome import resumed
     from orchestrator.sweep.ratio_search import RatioSearch
 
@@ -55,8 +66,13 @@ def _dry_run(spec: object, out: str | None, only: str | None, json: bool) -> Non
     plan = resumed(folder, make_plan(spec)).only(only)
     search = RatioSearch(spec, folder, plan) if spec.search and only in (None, spec.search.method.name) else None
     summary = plan.summary(folder.store.knows) | ({"search": search.forecast()} if search else {})
+    planning = time.time() - psutil.Process().create_time()
+
+    def measure() -> dict[str, Any]:
+        return forecast(spec, folder, plan, planning, summary.get("search"))
+
     if json:
-        print_json(summary)
+        print_json(summary | ({"time": measure()} if timed else {}))
         return
     for row in summary["planned"]:
         shared = f", {row['shared_stages']} shared with other trials" if row["shared_stages"] else ""
@@ -75,6 +91,8 @@ def _dry_run(spec: object, out: str | None, only: str | None, json: bool) -> Non
             f"of {said['epochs_each']:g} epochs, are decided on as results come in: at most {said['epochs']:g} epochs "
             "more"
         )
+    if timed:
+        print("\n".join(lines(measure(), cluster)))
 
 
 def _run(spec: object, out: str | None, **options: Any) -> None:

@@ -265,6 +265,13 @@ class TrialBench(PlanningBench):
 
     def _train(self, request: Request) -> tuple[Tensors, dict]:
         before = self._cuts_before(request)
+        trainer = self._trainer(request)
+        if before:
+            trainer.restore(self.value(before[-1].key))
+        return train_stage(trainer, request, self.setting, self.store, self.watch)
+
+    def _trainer(self, request: Request, kind: Callable[..., Trainer] = Trainer) -> Trainer:
+        """The training of a stage, at its start. Raises ValueError where it cannot begin."""
         start, *masks = request.inputs
         weights = weights_of(self.value(start))
         kept = self.masks(Stage(masks[0]), weights) if masks else {}
@@ -275,7 +282,7 @@ class TrialBench(PlanningBench):
         there = [layer for layer in self.layers if layer.parameter in weights]
         if request.updater and not kept:
             kept = self.masks(self.dense_masks(), weights)
-        trainer = Trainer(
+        return kind(
             net,
             self.batches,
             images,
@@ -286,9 +293,6 @@ class TrialBench(PlanningBench):
             Updating(request.updater, there) if request.updater else None,
             partial(_macs, self.setting.macs_of(weights), {layer.parameter: layer.name for layer in there}),
         )
-        if before:
-            trainer.restore(self.value(before[-1].key))
-        return train_stage(trainer, request, self.setting, self.store, self.watch)
 
     def _cuts_before(self, request: Request) -> list[Request]:
         """The stages of the same run that others need on the way there, each made if it is missing."""

@@ -127,7 +127,8 @@ class Progress:
 
     def _look(self) -> None:
         now = time.monotonic()
-        for trial in [trial for trial in self._tails if trial not in self._ended]:
+        # those that wait have nothing to tell, and they may be thousands
+        for trial in [trial for trial in list(self._schedule.begun) if trial not in self._ended]:
             for event in self._tails[trial].new():
                 self._take(trial, event)
                 self._heard[trial] = now

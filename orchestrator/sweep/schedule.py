@@ -21,6 +21,8 @@ class Schedule:
         self._made: set[str] = set()
         self.waiting: dict[str, Planned] = {p.id: p for p in plan.planned if p.id not in plan.done}
         self.running: dict[str, Planned] = {}
+        self.begun: dict[str, None] = {}
+        """Every trial that was ever handed out, in turn."""
         self._lock = threading.Lock()
         self.stopped = False
         for trial in self.waiting:
@@ -47,6 +49,7 @@ class Schedule:
             if chosen is None:
                 return None
             planned = self.running[chosen] = self.waiting.pop(chosen)
+            self.begun[chosen] = None
             return planned
 
     def _runnable(self, trial: str, making: set[str]) -> bool:

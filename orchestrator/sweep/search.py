@@ -136,6 +136,7 @@ class Endings(_NotPickled, Callback, Stopper):
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         """End the workers of trials that make no progress: Tune then hears of their deaths."""
+        forget(trials)
         self._over = self._stopped() and not any(trial.temporary_state.ray_actor for trial in trials)
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
@@ -155,6 +156,18 @@ class Endings(_NotPickled, Callback, Stopper):
     def stop_all(self) -> bool:
         """Whether only trials without a worker are left of a sweep that was stopped."""
         return self._over
+
+
+def forget(trials: list) -> None:
+    """Take the trials that are over out of Tune's own list, and empty them. Tune goes through all of them again and
+    again, and keeps some 20 kB of each; nothing here asks for their results. The last one stays: where there is none
+    Tune reads them from its snapshot, which is not made."""
+    for trial in [trial for trial in trials if trial.is_finished()][:-1]:
+        trials.remove(trial)
+        metadata = trial.run_metadata
+        for held in (metadata.metric_analysis, metadata.metric_n_steps, metadata.last_result, trial.config):
+            held.clear()
+        trial.evaluated_params = {}
 
 
 def _last_error(trial: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from orchestrator.tracking.window import NOTE, FilesLag, Window
 _FAULT_OF_ONE = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 _BULKY = ("layers", "history", "chain", "correct", "latency")
 """Parts of a result that no mean is taken of."""
+_ALIKE = ("params", "options", "host", "versions")
+"""Parts that are the same in many results."""
 _NOTE_LENGTH = 7500  # MLflow takes 8000 characters in a tag
 
 Stamp = tuple[int, ...]
@@ -56,6 +59,10 @@ class _Known:
     """Trial that runs -> its run, how many points of its course stand there, its events as they were then."""
     at_first: dict[str, list[Any]] | None = None
     """Trial -> its runs, all found at once; None after the first pass."""
+    uncertain: set[str] = field(default_factory=set)
+    """Trials that had runs at first, or could not be written: their runs are looked for."""
+    parts: dict[str, Any] = field(default_factory=dict)
+    """Parts of results that are the same in many, each kept once."""
 
 
 class Tracker:
@@ -73,6 +80,10 @@ class Tracker:
         self._window: Window | None = None
         self._known = _Known()
         self._given_up = False
+        self._left: Stamp | None = None
+        """The file that is held during a pass, as the last one of this tracker has left it."""
+        self._alone = False
+        """Whether nobody else has written runs since then."""
 
     def give_up(self) -> None:
         """Let a pass that runs in another thread end at its next step, as one that is behind, and no other begin."""
@@ -90,7 +101,12 @@ class Tracker:
         try:
             self._go_on()
             with exclusive(self.folder, self.patience) as identity:
+                held = self.folder / "tracking.id"
+                # of a sweep in an object store, another machine holds another copy of the file
+                self._alone = _stamp(held) == self._left and address_of(self.folder) == str(self.folder)
                 self._pass(identity, status, report)
+                os.utime(held)
+                self._left = _stamp(held)
         except Exception as error:
             # whatever was known may be wrong now: runs deleted in the browser, a database replaced
             self._window, self._known = None, _Known()
@@ -123,6 +139,7 @@ class Tracker:
                 if not _fault_of_one(error):
                     raise
                 report.failed[trial] = reason(error)
+                self._known.uncertain.add(trial)
             else:
                 changed |= {cell} if cell else set()
         self._go_on()
@@ -130,9 +147,11 @@ class Tracker:
         ended = status not in (None, "RUNNING")
         if ended:
             window.end_unfinished()
+            self._known.uncertain |= set(self._known.followed)
             self._known.followed.clear()
         else:
             self._follow(window)
+        self._known.uncertain |= set(self._known.at_first or ())
         self._known.at_first = None
         self._go_on()
         self._sweep(window, status, ended)
@@ -164,7 +183,10 @@ class Tracker:
         except FileNotFoundError:
             return None  # set aside to be computed again
         seal = digest(result)
-        known.results[trial] = ({name: value for name, value in result.items() if name not in _BULKY}, seal)
+        kept = {name: value for name, value in result.items() if name not in _BULKY}
+        for name in _ALIKE:
+            kept[name] = known.parts.setdefault(digest(kept.get(name)), kept.get(name))
+        known.results[trial] = (kept, seal)
         written = window.record(result, seal, self._runs_of(window, trial), self._events(trial))
         (report.logged if written else report.skipped).append(trial)
         known.done[trial] = stamp
@@ -172,9 +194,14 @@ class Tracker:
         return cell_of(result)
 
     def _runs_of(self, window: Window, trial: str) -> list[Any]:
-        """The active runs of a trial. Later passes look again, for a `jackpot sync` may have been here in between."""
-        found = self._known.at_first
-        return (found if found is not None else window.trials(trial)).get(trial, [])
+        """The active runs of a trial. Later passes look again, where a `jackpot sync` may have been here in between: to
+        look for one trial's costs MLflow a pass over those of all."""
+        known = self._known
+        if known.at_first is not None:
+            return known.at_first.get(trial, [])
+        if self._alone and trial not in known.uncertain and trial not in known.done:
+            return [known.followed[trial][0]] if trial in known.followed else []
+        return window.trials(trial).get(trial, [])
 
     def _average(self, window: Window, changed: set[Cell]) -> None:
         """Write the means of the cells that have a new result, over the trials that the report counts: a result that

@@ -22,11 +22,27 @@ def run(script, *arguments):
 
 @pytest.mark.slow
 def test_overhead():
-    shown = run("overhead.py", "--noop", "2", "--one", "0", "--ten", "0")
-    rows = [line.split("│")[1:-1] for line in shown.splitlines() if "│ 2 x 0 s" in line]
+    shown = run("overhead.py", "--one", "2", "--ten", "0")
+    rows = [line.split("│")[1:-1] for line in shown.splitlines() if "│ 2 x 1 s" in line]
     assert [row[1].strip()[:3] for row in rows] == ["(a)", "(b)", "(c)"]
     assert all(float(row[3]) > 0 for row in rows)
     assert "first training step" in shown
+
+
+@pytest.mark.slow
+def test_sweep(tmp_path):
+    small = ["--set", "recipe.epochs=1", "--set", "seeds=[0]", "--set", "latency.enabled=false"]
+    shown = run("sweep.py", "--trials", "21", *small, "--json", str(tmp_path / "out" / "sweep.json"))
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
+    assert [row[0] for row in rows[:10]] == [f"trials to {2 * n}: a second; driver's MB" for n in range(1, 11)]
+    found = json.loads((tmp_path / "out" / "sweep.json").read_text())
+    for system in ("jackpot", "plain"):
+        groups = found["noop"][system]["groups"]
+        assert sum(group["trials"] for group in groups) == 20
+        assert all(group["per_second"] > 0 and group["mb"] > 100 for group in groups)
+    assert found["real"]["trials"] == 10
+    assert found["real"]["predicted"]["seconds"] > found["real"]["predicted"]["trials_seconds"] > 0
+    assert 0 < found["real"]["busy"] <= 1
 
 
 @pytest.mark.slow

@@ -31,7 +31,9 @@ def test_status_of_nothing_names_what_there_is(here):
 
 def test_dry_run(here, tmp_path):
     (tmp_path / "small.yaml").write_text(json.dumps(SPEC))
-    plan = json.loads(jackpot("run", str(tmp_path / "small.yaml"), "--dry-run", "--json", "--out", "elsewhere").stdout)
+    new = ["run", str(tmp_path / "small.yaml"), "--dry-run", "--json", "--out", "elsewhere", "--no-time"]
+    plan = json.loads(jackpot(*new).stdout)
+    assert "time" not in plan
     # dense 1, random 1, lottery: the dense training and its ticket's
     assert (plan["trials"], plan["epochs_requested"], plan["epochs_distinct"], plan["epochs_to_train"]) == (3, 4, 3, 3)
     # initialise, 3 trainings, 3 evaluations, 3 latencies, the masks of random and of lottery
@@ -39,10 +41,12 @@ def test_dry_run(here, tmp_path):
     assert not (here / "elsewhere").exists()
     again = json.loads(jackpot("run", str(tmp_path / "small.yaml"), "--dry-run", "--json").stdout)
     assert again["epochs_to_train"] == 0
+    assert again["time"] == {"seconds": 0.0, "why": "nothing is left to run"}
     assert [row["done"] for row in again["planned"]] == [True] * 3
     text = jackpot("run", str(tmp_path / "small.yaml"), "--dry-run", "--only", "random").stdout
     assert text.splitlines()[0] == "convnet_random_s70_seed0: done"
     assert "1 trials" in text
+    assert text.splitlines()[-1] == "time: none, nothing is left to run"
 
 
 def test_run_says_what_is_wrong(here, tmp_path):
@@ -50,6 +54,7 @@ def test_run_says_what_is_wrong(here, tmp_path):
     assert unknown.exit_code == 2
     assert "quickstart" in unknown.stderr
     assert jackpot("run", "quickstart", "--json").exit_code == 2
+    assert jackpot("run", "quickstart", "--no-time").exit_code == 2
     override = jackpot("run", "quickstart", "--dry-run", "--set", "recipe.epoch=3")
     assert override.exit_code == 2
     assert "--set recipe.epoch=3: recipe.epoch: unknown key; did you mean 'epochs'?" in override.stderr

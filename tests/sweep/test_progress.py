@@ -123,6 +123,7 @@ def hear(progress, folder, monkeypatch):
     """Lets so many seconds pass, in which one of the two trials tells of an event, or none."""
     clock = [1000.0]
     monkeypatch.setattr("orchestrator.sweep.progress.time.monotonic", lambda: clock[0])
+    progress._schedule.next()
     for trial in BOTH:
         progress.started(trial)
 

@@ -18,6 +18,7 @@ from orchestrator.tracking import client as clients
 from orchestrator.tracking.runs import RESULT
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.tracking.where import own_database
+from orchestrator.tracking.window import Window
 
 Make = Callable[..., Path]
 DONE = "convnet_random_s90_seed0"
@@ -288,4 +289,29 @@ def test_a_run_that_failed_has_no_ticket_of_an_earlier_result(make_sweep: Make) 
     add(folder, DONE, "failed")
     assert ticket.exists()
     tracker(folder).sync()
+    assert_complete(folder, own_database(folder))
+
+
+def test_runs_are_looked_for_only_where_others_may_have_made_them(
+    make_sweep: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str | None] = []
+    trials = Window.trials
+    monkeypatch.setattr(Window, "trials", lambda self, trial=None: looked.append(trial) or trials(self, trial))
+    folder = make_sweep(1)
+    follower = tracker(folder)
+    follower.sync()
+    add(folder, "new")
+    follower.sync()
+    assert looked == [None]  # all at once, in the first pass
+    add(folder, DONE, "diverged")
+    (folder / "trials" / DONE / "ticket.safetensors").unlink()
+    follower.sync()
+    assert looked[1] == DONE  # it has one already
+    looked.clear()
+    add(folder, "other")
+    tracker(folder).sync()  # as `jackpot sync` does
+    add(folder, "last")
+    follower.sync()
+    assert looked == [None, "last", "other"]
     assert_complete(folder, own_database(folder))

@@ -1,0 +1,298 @@
+"""A trial that is gone through to see what it takes: its stages are made for real but for its trainings, of which a few
+steps are, and its evaluations, of which a few batches are looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from methods.bench import Tensors
+from orchestrator.engine import nets
+from orchestrator.engine.bench import TrialBench
+from orchestrator.engine.chain import Chain, follow
+from orchestrator.engine.data import Batches
+from orchestrator.engine.files import digest
+from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.nets.copies import with_zeros
+from orchestrator.engine.nets.fitted import structure_of
+from orchestrator.engine.nets.placing import placed
+from orchestrator.engine.plan import plan_trial
+from orchestrator.engine.quiet import Quiet
+from orchestrator.engine.request import Request
+from orchestrator.engine.setting import Setting
+from orchestrator.engine.structures import measure_structure
+from orchestrator.engine.ticket import LoadedTicket, provenance, structure, write_ticket
+from orchestrator.engine.train import Batch, Trainer, evaluate, learning_rate, weights_of
+from orchestrator.engine.training import train_stage
+from orchestrator.engine.trial import blank_result, device_for, write_result
+from orchestrator.engine.trials import Trial, model_label
+from orchestrator.spec.models import Spec
+
+WARM, LEAST = 3, 5
+"""Steps of a training that are not timed, because the first ones are slow; and that are timed, at least."""
+SECONDS, LONGEST = 1.0, 8.0
+"""How long a training is timed; and at most, however few its steps are then."""
+EVALUATION_SECONDS = 0.3
+"""How long an evaluation of each split is timed."""
+
+Cell = tuple[str, str, str]
+"""A network, a method with its options, a sparsity: trials of a cell differ in their seed alone."""
+
+
+def cell_of(trial: Trial) -> Cell:
+    """The cell of a trial; all proposals of a search at a sparsity are of one."""
+    label = trial.arm.label if trial.search is None else f"search {trial.arm.name}"
+    return model_label(trial.model), label, str(trial.sparsity)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a stage takes, in seconds."""
+
+    kind: str
+    own: float
+    """But for steps of training and images evaluated."""
+    step: float = 0.0
+    """A step, of a training."""
+    validation: float = 0.0
+    """A validation: of a training, at the end of each epoch; of an evaluation."""
+    test: float = 0.0
+    dense: bool = True
+    """Of a latency: whether the network has the dense structure."""
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """A trial gone through."""
+
+    pieces: tuple[Piece, ...]
+    """Its stages, in the order of its chain."""
+    around: float
+    """Seconds to plan it, and to write its ticket and result."""
+
+    @property
+    def dense(self) -> bool:
+        """Whether its networks have the dense structure."""
+        return all(piece.dense for piece in self.pieces)
+
+
+class Rehearser:
+    """Goes through trials, in a folder of its own."""
+
+    def __init__(self, spec: Spec, folder: SweepFolder) -> None:
+        self.spec, self.folder = spec, folder
+        self.settings: dict[str, Setting] = {}
+        self.pieces: dict[str, Piece] = {}
+        self.steps: dict[str, float] = {}
+        self.evaluations: dict[str, tuple[float, float]] = {}
+        self.timed = 0.0
+        """Seconds spent on timing steps and evaluations, which no stage takes."""
+
+    def setting(self, trial: Trial) -> Setting:
+        """The setting of a trial's network."""
+        return self.settings.setdefault(model_label(trial.model), Setting(self.spec, trial.model))
+
+    def warm_up(self, trial: Trial) -> None:
+        """Make a step of training: the first one of a process loads much."""
+        setting, device = self.setting(trial), device_for(self.setting(trial))
+        net = placed(nets.build(trial.model, len(setting.data.classes), setting.data.shape, trial.seed), device)
+        batches = Batches(setting.data, self.spec.recipe.augmentation, device)
+        Trainer(net, batches, len(setting.data.train.labels), self.spec.recipe, trial.seed, 0).run(1)
+
+    def run(self, trials: Sequence[Trial], seconds: float) -> Iterator[dict[str, Any]]:
+        """Go through trials in turn until time is over, and tell of each cell. Those of a method whose networks keep
+        the dense structure differ in nothing but masks: one of them is enough."""
+        until, enough = None, set()
+        for trial in trials:
+            if until is not None and time.monotonic() > until:
+                return
+            cell = cell_of(trial)
+            if cell[:2] in enough:
+                continue
+            try:
+                rehearsed = self.go_through(trial)
+            except (Exception, SystemExit) as error:  # whatever a method raises on weights that are hardly trained
+                yield {"cell": cell, "error": f"{type(error).__name__}: {error}"}
+            else:
+                yield {"cell": cell, "rehearsed": rehearsed}
+                enough |= {cell[:2]} if rehearsed.dense else set()
+            until = until or time.monotonic() + seconds
+
+    def go_through(self, trial: Trial) -> Rehearsed:
+        """A trial from plan to result, with a few steps of each training. Raises whatever its method does."""
+        setting, began = self.setting(trial), time.perf_counter()
+        result = blank_result(setting, trial, plan_trial(setting, trial).chain.key, attempt=1)
+        bench = _Bench(self, setting, trial)
+        around = time.perf_counter() - began
+        chain = follow(bench, trial.method, trial.arm.check, trial.tested)
+        began = time.perf_counter()
+        _write(self.folder, bench, chain, result)
+        around += time.perf_counter() - began
+        return Rehearsed(tuple(self.pieces[request.key] for request in chain.requests), around)
+
+    def latencies(self) -> Iterator[dict[str, Any]]:
+        """Measure the latency of each network as the sweep will, and tell what that takes."""
+        for model, setting in self.settings.items():
+            with Quiet().alone():
+                began = time.perf_counter()
+                measure_structure(setting, with_zeros(setting.skeleton).state_dict(), device_for(setting))
+                yield {"model": model, "latency": time.perf_counter() - began}
+
+
+def _write(folder: SweepFolder, bench: TrialBench, chain: Chain, result: dict[str, Any]) -> None:
+    """Write a trial's ticket and result, as a trial does at its end."""
+    start, trained = (weights_of(bench.value(stage.key)) for stage in (chain.ticket.weights, chain.trained))
+    ticket = LoadedTicket(bench.masks(chain.ticket.masks, trained), start, trained,
+                          provenance(result, bench.setting), structure(bench.setting))  # fmt: skip
+    path = folder.trial(result["trial"])
+    path.mkdir(parents=True)
+    write_ticket(path / "ticket.safetensors", ticket)
+    write_result(folder, result)
+
+
+class _Bench(TrialBench):
+    """Makes every stage for real but for trainings, evaluations and latencies, and times it."""
+
+    def __init__(self, rehearser: Rehearser, setting: Setting, trial: Trial) -> None:
+        self.rehearser = rehearser
+        super().__init__(
+            setting, trial.method_class, trial.seed, trial.sparsity, rehearser.folder.store, device_for(setting)
+        )
+
+    def _make(self, request: Request) -> None:
+        before, began = self.rehearser.timed, time.perf_counter()
+        super()._make(request)
+        own = time.perf_counter() - began - (self.rehearser.timed - before)
+        bench = request.bench
+        assert isinstance(bench, _Bench)
+        self.rehearser.pieces[request.key] = bench.piece(request, max(0.0, own))
+
+    def piece(self, request: Request, own: float) -> Piece:
+        """What a stage takes that was just made."""
+        if request.kind == "latency":
+            dense = structure_of(weights_of(self.value(request.inputs[0]))) == structure_of(self.setting.skeleton)
+            return Piece("latency", own, dense=dense)
+        if request.kind not in ("train", "evaluate"):
+            return Piece(request.kind, own)
+        weights = weights_of(self.value(request.key if request.kind == "train" else request.inputs[0]))
+        validation, test = self._evaluation(weights)
+        if request.kind == "train":
+            return Piece("train", own, self.rehearser.steps[self._named(weights, request)], validation)
+        return Piece("evaluate", own, 0.0, validation, test if request.options["tested"] else 0.0)
+
+    def _named(self, weights: Tensors, request: Request) -> str:
+        """What the time of a step depends on: shapes, how images are changed, whether masks are kept."""
+        masked = len(request.inputs) > 1 or request.updater is not None
+        return digest([structure_of(weights), self.setting.recipe["augmentation"], masked])
+
+    def _train(self, request: Request) -> tuple[Tensors, dict]:
+        named = self._named(weights_of(self.value(request.inputs[0])), request)
+        trainer = self._trainer(request, partial(_FewSteps, self.rehearser, named))
+        return train_stage(trainer, request, self.setting, self.store, self.watch)
+
+    def _evaluate(self, request: Request) -> tuple[Tensors, dict]:
+        self.net(weights_of(self.value(request.inputs[0])))
+        return {}, {}
+
+    def _evaluation(self, weights: Tensors) -> tuple[float, float]:
+        """Seconds of evaluating a network on the validation and the test set."""
+        named = digest(structure_of(weights))
+        if named not in self.rehearser.evaluations:
+            net, began = self.net(weights), time.perf_counter()
+            with self.watch.quiet.working():
+                own = [_evaluation(net, self.batches, split) for split in ("validation", "test")]
+            self.rehearser.evaluations[named] = (own[0], own[1])
+            self.rehearser.timed += time.perf_counter() - began
+        return self.rehearser.evaluations[named]
+
+    def measured(self, stage: str) -> list[dict[str, Any]]:
+        """Records as if latency went with multiply-accumulates: how long measuring takes is asked of others."""
+        now, dense = self.macs(weights_of(self.value(stage))), self.macs(None)
+        return [
+            {"batch": batch, "ms": float(now), "dense_ms": float(dense), "speedup": dense / max(1, now)}
+            for batch in self.setting.spec.latency.batches
+        ]
+
+
+class _FewSteps(Trainer):
+    """A training of which a few steps are made and timed, and that then passes for whole."""
+
+    def __init__(self, rehearser: Rehearser, named: str, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._rehearser, self._named = rehearser, named
+
+    def run(self, until: int, **told: Any) -> None:
+        began = time.perf_counter()
+        marks = self._make_steps(1 if self._named in self._rehearser.steps else None)
+        self._rehearser.steps.setdefault(self._named, _mean_step(marks))
+        self._rehearser.timed += time.perf_counter() - began
+        self.progress.step = until
+
+    def _make_steps(self, most: int | None = None) -> list[float]:
+        """Make steps, and say when each of them began."""
+        marks: list[float] = []
+
+        def mark() -> None:
+            marks.append(time.perf_counter())
+            if len(marks) - 1 == most or (most is None and _enough(marks)):
+                raise _Enough
+
+        with contextlib.suppress(_Enough):
+            super().run(sys.maxsize, on_step=mark)
+        return marks
+
+    def _end_epoch(self, epoch: int) -> None:
+        # validation is timed by itself
+        self.progress.history = [{"epoch": epoch, "lr": learning_rate(self.recipe, 0, self.per_epoch)}]
+        self.progress.loss_sum, self.progress.images = 0.0, 0
+
+
+class _Enough(Exception):
+    """Steps enough were made."""
+
+
+def _enough(marks: Sequence[float]) -> bool:
+    """Whether a training has been timed for long enough, given when its steps began."""
+    spent = marks[-1] - marks[0]
+    return (len(marks) > WARM + LEAST and spent > SECONDS) or (len(marks) > 2 and spent > LONGEST)
+
+
+def _mean_step(marks: Sequence[float]) -> float:
+    """Seconds of a step, given when steps began, the first ones left out where there are others. The mean: what comes
+    with every epoch is part of it."""
+    steps = [after - before for before, after in itertools.pairwise(marks)]
+    return statistics.fmean(steps[WARM:] or steps[-1:])
+
+
+class _First:
+    """The first batches of a split."""
+
+    def __init__(self, data: Any, seconds: float) -> None:
+        self._data, self._seconds, self.images = data, seconds, 0
+
+    def evaluation(self, split: str) -> Iterator[Batch]:
+        began = time.perf_counter()
+        for images, labels in self._data.evaluation(split):
+            self.images += len(labels)
+            yield images, labels
+            if time.perf_counter() - began > self._seconds:
+                return
+
+
+def _evaluation(net: nn.Module, data: Any, split: str) -> float:
+    """Seconds of evaluating a network on a whole split, from the time of its first batches."""
+    evaluate(net, _First(data, 0.0), split)  # type: ignore[arg-type]  # of training it is asked for nothing
+    first = _First(data, EVALUATION_SECONDS)
+    began = time.perf_counter()
+    evaluate(net, first, split)  # type: ignore[arg-type]
+    seconds = time.perf_counter() - began
+    return seconds * len(getattr(data.data, split).labels) / first.images if first.images else 0.0
