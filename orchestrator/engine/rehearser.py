@@ -29,7 +29,7 @@ from orchestrator.engine.plan import plan_trial
 from orchestrator.engine.quiet import Quiet
 from orchestrator.engine.request import Request
 from orchestrator.engine.setting import Setting
-from orchestrator.engine.structures import measure_structure
+from orchestrator.engine.structures import Subject
 from orchestrator.engine.ticket import LoadedTicket, provenance, structure, write_ticket
 from orchestrator.engine.train import Batch, Trainer, evaluate, learning_rate, weights_of
 from orchestrator.engine.training import train_stage
@@ -104,7 +104,8 @@ class Rehearser:
     def warm_up(self, trial: Trial) -> None:
         """Make a step of training: the first one of a process loads much."""
         setting, device = self.setting(trial), device_for(self.setting(trial))
-        net = placed(nets.build(trial.model, len(setting.data.classes), setting.data.shape, trial.seed), device)
+        shape = setting.data.shape
+        net = placed(nets.build(trial.model, len(setting.data.classes), shape, trial.seed), device, shape)
         batches = Batches(setting.data, self.spec.recipe.augmentation, device)
         Trainer(net, batches, len(setting.data.train.labels), self.spec.recipe, trial.seed, 0).run(1)
 
@@ -144,7 +145,8 @@ class Rehearser:
         for model, setting in self.settings.items():
             with Quiet().alone():
                 began = time.perf_counter()
-                measure_structure(setting, with_zeros(setting.skeleton).state_dict(), device_for(setting))
+                dense = Subject(setting, with_zeros(setting.skeleton).state_dict(), device_for(setting))
+                dense.measure(dense.prepare("dense"))
                 yield {"model": model, "latency": time.perf_counter() - began}
 
 
@@ -214,11 +216,17 @@ class _Bench(TrialBench):
             self.rehearser.timed += time.perf_counter() - began
         return self.rehearser.evaluations[named]
 
-    def measured(self, stage: str) -> list[dict[str, Any]]:
+    def measured(self, stage: str, runtimes: Sequence[str]) -> list[dict[str, Any]]:
         """Records as if latency went with multiply-accumulates: how long measuring takes is asked of others."""
         now, dense = self.macs(weights_of(self.value(stage))), self.macs(None)
         return [
-            {"batch": batch, "ms": float(now), "dense_ms": float(dense), "speedup": dense / max(1, now)}
+            {
+                "runtime": "dense",
+                "batch": batch,
+                "ms": float(now),
+                "dense_ms": float(dense),
+                "speedup": dense / max(1, now),
+            }
             for batch in self.setting.spec.latency.batches
         ]
 
