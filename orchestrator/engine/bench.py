@@ -265,12 +265,12 @@ class TrialBench(PlanningBench):
 
     def _train(self, request: Request) -> tuple[Tensors, dict]:
         before = self._cuts_before(request)
-        trainer = self._trainer(request)
+        trainer = self._trainer(request, Trainer)
         if before:
             trainer.restore(self.value(before[-1].key))
         return train_stage(trainer, request, self.setting, self.store, self.watch)
 
-    def _trainer(self, request: Request, kind: Callable[..., Trainer] = Trainer) -> Trainer:
+    def _trainer(self, request: Request, kind: Callable[..., Trainer]) -> Trainer:
         """The training of a stage, at its start. Raises ValueError where it cannot begin."""
         start, *masks = request.inputs
         weights = weights_of(self.value(start))

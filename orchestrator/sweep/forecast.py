@@ -104,6 +104,11 @@ class Costs:
             model = model_label(planned.trial.model)
             whose = "dense" if piece.dense else request.key
             yield Part(f"latency of {model} {whose}", self._latency(model), goal=request.key, alone=True)
+            # in another runtime every mask is a structure of its own; preparing it, which others may work beside, is
+            # not counted
+            for runtime in (each for each in request.options["runtimes"] if each != "dense"):
+                named = f"{runtime} latency of {model} {request.key}"
+                yield Part(named, self._latency(model), goal=request.key, alone=True)
             yield Part(request.key, piece.own)
         else:
             yield Part(request.key, piece.own + piece.validation + piece.test)

@@ -72,6 +72,16 @@ def test_latency_takes_what_measuring_it_took_and_once_for_the_dense_structure()
     assert len({part.stage for part in alone}) == 3  # the dense one, and one of each seed
 
 
+def test_in_another_runtime_each_ticket_is_measured():
+    spec, plan = spec_and_plan(latency={"batches": [1], "seconds": 2, "runtimes": ["dense", "compact"]})
+    cells = {cell_of(each.trial): as_rehearsed(each) for each in plan.planned}
+    costs = Costs(spec, plan, Rehearsal(cells, latency={"convnet": 7.0}))
+    alone = [part for planned in plan.planned for part in costs.parts(planned) if part.alone]
+    assert {part.seconds for part in alone} == {7.0}
+    assert len(alone) == 12
+    assert len({part.stage for part in alone}) == 1 + 6
+
+
 def test_of_a_method_that_was_not_gone_through_the_trainings_are_known():
     spec, plan = spec_and_plan()
     dense, lottery = planned_trial(plan, "dense"), planned_trial(plan, "s50")
