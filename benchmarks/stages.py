@@ -3,21 +3,18 @@ slots, undisturbed and under ten kills -9, half of the driver and half of a work
 
     python benchmarks/stages.py [--kills N]    (0: undisturbed only)
 
-The sweep that is shaken has trainings of seconds; the share of the slots is measured on the quickstart, undisturbed,
-for between the kills the slots are empty while Ray starts again.
+Trainings are of seconds. The share of the slots is the undisturbed sweep's: between kills the slots are empty while Ray
+starts again. That of the quickstart: sweep.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from kills import JACKPOT, Sweep
+from kills import Sweep
 from rich.console import Console
 from rich.table import Table
 
@@ -28,16 +25,14 @@ def main() -> None:
     """Run the sweeps and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=24, help="of each training of the sweep that is shaken")
-    parser.add_argument("--without-quickstart", action="store_true", help="only the sweep that is shaken")
+    parser.add_argument("--epochs", type=int, default=24, help="of each training")
     given = parser.parse_args()
     table = Table(title="what a sweep trains, and how busy its slots are")
     for name in ("sweep", "disturbed by", "seconds", "epochs trained", "distinct", "trained / distinct", "slots busy"):
         table.add_column(name, justify="right" if name not in ("sweep", "disturbed by") else "left")
     with tempfile.TemporaryDirectory(prefix="stages-") as folder:
         calm, shaken = (Sweep(Path(folder) / name / "sweep", given.epochs) for name in ("calm", "shaken"))
-        rows = [] if given.without_quickstart else [("quickstart", "nothing", *_quickstart(Path(folder)))]
-        rows.append((f"14 trials of {given.epochs} epochs", "nothing", calm, _timed(lambda: calm.shake(0, SEED))))
+        rows = [(f"14 trials of {given.epochs} epochs", "nothing", calm, _timed(lambda: calm.shake(0, SEED)))]
         if given.kills:
             killing = _timed(lambda: shaken.shake(given.kills, SEED))
             rows.append(("the same", f"{given.kills} kills -9", shaken, killing))
@@ -57,16 +52,6 @@ def _timed(run) -> float:  # type: ignore[no-untyped-def]  # whatever it returns
     began = time.monotonic()
     run()
     return time.monotonic() - began
-
-
-def _quickstart(folder: Path) -> tuple[Sweep, float]:
-    print("the quickstart ...", file=sys.stderr, flush=True)
-    sweep = Sweep(folder / "quickstart")
-    command = [JACKPOT, "run", "quickstart", "--out", sweep.path]
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
-    with open(folder / "said.txt", "a") as said:
-        run = lambda: subprocess.run(command, env=environment, stdout=said, stderr=said, check=True)  # noqa: E731
-        return sweep, _timed(run)
 
 
 if __name__ == "__main__":

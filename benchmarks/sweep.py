@@ -157,6 +157,7 @@ def real(spec: str, settings: Sequence[str], folder: Path) -> dict[str, Any]:
         "spec": [spec, *settings],
         "trials": status["trials"],
         "epochs": status["epochs_trained"],
+        "epochs_distinct": status["epochs_distinct"],
         "slots": status["slots"],
         "busy": status["busy"],
         "seconds": seconds,
@@ -215,7 +216,8 @@ def table(found: dict[str, Any]) -> Table:
     if "real" in found:
         sweep, said = found["real"], found["real"]["predicted"]
         made.add_row(f"{sweep['spec'][0]}: slots busy", f"{100 * (sweep['busy'] or 0):.1f} %", "", "")
-        made.add_row("  of the forecast", f"{100 * (said['busy'] or 0):.1f} %", "", "")
+        made.add_row("  epochs trained over distinct", f"{sweep['epochs'] / sweep['epochs_distinct']:.3f}", "", "")
+        made.add_row("  slots busy in the forecast", f"{100 * (said['busy'] or 0):.1f} %", "", "")
         made.add_row("  seconds of `jackpot run`", f"{sweep['seconds']:.0f}", "", "")
         of_it = f"{said['seconds'] / sweep['seconds']:.2f}"
         made.add_row("  forecast, and over these", f"{said['seconds']:.0f}", "", of_it)

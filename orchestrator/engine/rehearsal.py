@@ -17,8 +17,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from orchestrator.engine.few_steps import LONGEST
 from orchestrator.engine.folder import SweepFolder
-from orchestrator.engine.rehearser import LONGEST, Cell, Rehearsed, Rehearser
+from orchestrator.engine.rehearser import Cell, Rehearsed, Rehearser
 from orchestrator.engine.trials import Trial
 from orchestrator.spec.models import Spec
 

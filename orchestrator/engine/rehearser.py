@@ -3,23 +3,18 @@ steps are, and its evaluations, of which a few batches are looked at."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import statistics
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from torch import nn
-
 from methods.bench import Tensors
 from orchestrator.engine import nets
 from orchestrator.engine.bench import TrialBench
 from orchestrator.engine.chain import Chain, follow
 from orchestrator.engine.data import Batches
+from orchestrator.engine.few_steps import FewSteps, Timings, evaluation_seconds
 from orchestrator.engine.files import digest
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.nets.copies import with_zeros
@@ -31,18 +26,11 @@ from orchestrator.engine.request import Request
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.structures import Subject
 from orchestrator.engine.ticket import LoadedTicket, provenance, structure, write_ticket
-from orchestrator.engine.train import Batch, Trainer, evaluate, learning_rate, weights_of
+from orchestrator.engine.train import Trainer, weights_of
 from orchestrator.engine.training import train_stage
 from orchestrator.engine.trial import blank_result, device_for, write_result
 from orchestrator.engine.trials import Trial, model_label
 from orchestrator.spec.models import Spec
-
-WARM, LEAST = 3, 5
-"""Steps of a training that are not timed, because the first ones are slow; and that are timed, at least."""
-SECONDS, LONGEST = 1.0, 8.0
-"""How long a training is timed; and at most, however few its steps are then."""
-EVALUATION_SECONDS = 0.3
-"""How long an evaluation of each split is timed."""
 
 Cell = tuple[str, str, str]
 """A network, a method with its options, a sparsity: trials of a cell differ in their seed alone."""
@@ -92,10 +80,7 @@ class Rehearser:
         self.spec, self.folder = spec, folder
         self.settings: dict[str, Setting] = {}
         self.pieces: dict[str, Piece] = {}
-        self.steps: dict[str, float] = {}
-        self.evaluations: dict[str, tuple[float, float]] = {}
-        self.timed = 0.0
-        """Seconds spent on timing steps and evaluations, which no stage takes."""
+        self.timings = Timings()
 
     def setting(self, trial: Trial) -> Setting:
         """The setting of a trial's network."""
@@ -171,9 +156,9 @@ class _Bench(TrialBench):
         )
 
     def _make(self, request: Request) -> None:
-        before, began = self.rehearser.timed, time.perf_counter()
+        before, began = self.rehearser.timings.spent, time.perf_counter()
         super()._make(request)
-        own = time.perf_counter() - began - (self.rehearser.timed - before)
+        own = time.perf_counter() - began - (self.rehearser.timings.spent - before)
         bench = request.bench
         assert isinstance(bench, _Bench)
         self.rehearser.pieces[request.key] = bench.piece(request, max(0.0, own))
@@ -188,7 +173,7 @@ class _Bench(TrialBench):
         weights = weights_of(self.value(request.key if request.kind == "train" else request.inputs[0]))
         validation, test = self._evaluation(weights)
         if request.kind == "train":
-            return Piece("train", own, self.rehearser.steps[self._named(weights, request)], validation)
+            return Piece("train", own, self.rehearser.timings.steps[self._named(weights, request)], validation)
         return Piece("evaluate", own, 0.0, validation, test if request.options["tested"] else 0.0)
 
     def _named(self, weights: Tensors, request: Request) -> str:
@@ -198,7 +183,7 @@ class _Bench(TrialBench):
 
     def _train(self, request: Request) -> tuple[Tensors, dict]:
         named = self._named(weights_of(self.value(request.inputs[0])), request)
-        trainer = self._trainer(request, partial(_FewSteps, self.rehearser, named))
+        trainer = self._trainer(request, partial(FewSteps, self.rehearser.timings, named))
         return train_stage(trainer, request, self.setting, self.store, self.watch)
 
     def _evaluate(self, request: Request) -> tuple[Tensors, dict]:
@@ -208,13 +193,13 @@ class _Bench(TrialBench):
     def _evaluation(self, weights: Tensors) -> tuple[float, float]:
         """Seconds of evaluating a network on the validation and the test set."""
         named = digest(structure_of(weights))
-        if named not in self.rehearser.evaluations:
+        if named not in self.rehearser.timings.evaluations:
             net, began = self.net(weights), time.perf_counter()
             with self.watch.quiet.working():
-                own = [_evaluation(net, self.batches, split) for split in ("validation", "test")]
-            self.rehearser.evaluations[named] = (own[0], own[1])
-            self.rehearser.timed += time.perf_counter() - began
-        return self.rehearser.evaluations[named]
+                own = [evaluation_seconds(net, self.batches, split) for split in ("validation", "test")]
+            self.rehearser.timings.evaluations[named] = (own[0], own[1])
+            self.rehearser.timings.spent += time.perf_counter() - began
+        return self.rehearser.timings.evaluations[named]
 
     def measured(self, stage: str, runtimes: Sequence[str]) -> list[dict[str, Any]]:
         """Records as if latency went with multiply-accumulates: how long measuring takes is asked of others."""
@@ -229,78 +214,3 @@ class _Bench(TrialBench):
             }
             for batch in self.setting.spec.latency.batches
         ]
-
-
-class _FewSteps(Trainer):
-    """A training of which a few steps are made and timed, and that then passes for whole."""
-
-    def __init__(self, rehearser: Rehearser, named: str, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._rehearser, self._named = rehearser, named
-
-    def run(self, until: int, **told: Any) -> None:
-        began = time.perf_counter()
-        marks = self._make_steps(1 if self._named in self._rehearser.steps else None)
-        self._rehearser.steps.setdefault(self._named, _mean_step(marks))
-        self._rehearser.timed += time.perf_counter() - began
-        self.progress.step = until
-
-    def _make_steps(self, most: int | None = None) -> list[float]:
-        """Make steps, and say when each of them began."""
-        marks: list[float] = []
-
-        def mark() -> None:
-            marks.append(time.perf_counter())
-            if len(marks) - 1 == most or (most is None and _enough(marks)):
-                raise _Enough
-
-        with contextlib.suppress(_Enough):
-            super().run(sys.maxsize, on_step=mark)
-        return marks
-
-    def _end_epoch(self, epoch: int) -> None:
-        # validation is timed by itself
-        self.progress.history = [{"epoch": epoch, "lr": learning_rate(self.recipe, 0, self.per_epoch)}]
-        self.progress.loss_sum, self.progress.images = 0.0, 0
-
-
-class _Enough(Exception):
-    """Steps enough were made."""
-
-
-def _enough(marks: Sequence[float]) -> bool:
-    """Whether a training has been timed for long enough, given when its steps began."""
-    spent = marks[-1] - marks[0]
-    return (len(marks) > WARM + LEAST and spent > SECONDS) or (len(marks) > 2 and spent > LONGEST)
-
-
-def _mean_step(marks: Sequence[float]) -> float:
-    """Seconds of a step, given when steps began, the first ones left out where there are others. The mean: what comes
-    with every epoch is part of it."""
-    steps = [after - before for before, after in itertools.pairwise(marks)]
-    return statistics.fmean(steps[WARM:] or steps[-1:])
-
-
-class _First:
-    """The first batches of a split."""
-
-    def __init__(self, data: Any, seconds: float) -> None:
-        self._data, self._seconds, self.images = data, seconds, 0
-
-    def evaluation(self, split: str) -> Iterator[Batch]:
-        began = time.perf_counter()
-        for images, labels in self._data.evaluation(split):
-            self.images += len(labels)
-            yield images, labels
-            if time.perf_counter() - began > self._seconds:
-                return
-
-
-def _evaluation(net: nn.Module, data: Any, split: str) -> float:
-    """Seconds of evaluating a network on a whole split, from the time of its first batches."""
-    evaluate(net, _First(data, 0.0), split)  # type: ignore[arg-type]  # of training it is asked for nothing
-    first = _First(data, EVALUATION_SECONDS)
-    began = time.perf_counter()
-    evaluate(net, first, split)  # type: ignore[arg-type]
-    seconds = time.perf_counter() - began
-    return seconds * len(getattr(data.data, split).labels) / first.images if first.images else 0.0

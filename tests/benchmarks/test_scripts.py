@@ -47,7 +47,7 @@ def test_sweep(tmp_path):
 
 @pytest.mark.slow
 def test_stages():
-    shown = run("stages.py", "--kills", "0", "--epochs", "1", "--without-quickstart")
+    shown = run("stages.py", "--kills", "0", "--epochs", "1")
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
     assert [row[:2] for row in rows] == [["14 trials of 1 epochs", "nothing"]]
     assert [row[3:6] for row in rows] == [["30.00", "30", "1.000"]]

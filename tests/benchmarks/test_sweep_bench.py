@@ -24,11 +24,13 @@ def test_the_table():
     found = {
         "noop": {"jackpot": {"groups": groups, "tracking": "MLflow is up to date"}, "plain": {"groups": plain}},
         "real": {
-            "spec": ["quickstart"], "busy": 0.98, "seconds": 100.0, "predicted": {"seconds": 110.0, "busy": 0.99},
+            "spec": ["quickstart"], "busy": 0.98, "seconds": 100.0, "epochs": 33.0, "epochs_distinct": 30.0,
+            "predicted": {"seconds": 110.0, "busy": 0.99},
         },
     }  # fmt: skip
     rows = list(zip(*(column.cells for column in table(found).columns), strict=True))
     assert rows[0][1:] == ("10.0; 200", "40.0; 100", "0.25; 2.00")
     assert rows[2] == ("last over first", "0.80; 1.10", "1.00; 1.00", "")
     assert rows[4][:2] == ("quickstart: slots busy", "98.0 %")
+    assert rows[5][:2] == ("  epochs trained over distinct", "1.100")
     assert rows[-1] == ("  forecast, and over these", "110", "", "1.10")

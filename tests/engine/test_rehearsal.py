@@ -2,19 +2,20 @@
 
 import pytest
 
-from orchestrator.engine import rehearser
+from orchestrator.engine import few_steps, rehearser
+from orchestrator.engine.few_steps import enough, mean_step
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.plan import make_plan
 from orchestrator.engine.rehearsal import Rehearsal, _mean, _together
-from orchestrator.engine.rehearser import Piece, Rehearsed, Rehearser, _enough, _mean_step, cell_of
+from orchestrator.engine.rehearser import Piece, Rehearsed, Rehearser, cell_of
 from orchestrator.spec.models import Spec
 
 
 @pytest.fixture
 def plan(monkeypatch):
     """A dense trial, one with masks, one that changes them on its way, and one with fewer filters."""
-    monkeypatch.setattr(rehearser, "SECONDS", 0.0)
-    monkeypatch.setattr(rehearser, "EVALUATION_SECONDS", 0.0)
+    monkeypatch.setattr(few_steps, "SECONDS", 0.0)
+    monkeypatch.setattr(few_steps, "EVALUATION_SECONDS", 0.0)
     return make_plan(
         Spec.model_validate(
             {
@@ -70,8 +71,8 @@ def test_a_method_whose_networks_stay_dense_is_gone_through_once(gone_through):
 
 def test_a_step_is_timed_once_for_each_structure_with_masks_and_without(gone_through):
     one, _ = gone_through
-    assert len(one.steps) == 4  # dense, masked, and the networks of two sparsities, whose masks keep all
-    assert len(one.evaluations) == 3
+    assert len(one.timings.steps) == 4  # dense, masked, and the networks of two sparsities, whose masks keep all
+    assert len(one.timings.evaluations) == 3
 
 
 def test_a_trial_that_fails_says_why(plan, tmp_path, monkeypatch):
@@ -88,16 +89,16 @@ def test_a_trial_that_fails_says_why(plan, tmp_path, monkeypatch):
 
 
 def test_the_first_steps_do_not_count():
-    assert _mean_step([0, 10, 15, 18, 19, 20, 23]) == pytest.approx(5 / 3)
-    assert _mean_step([0, 10, 30]) == 20  # where there are no others
+    assert mean_step([0, 10, 15, 18, 19, 20, 23]) == pytest.approx(5 / 3)
+    assert mean_step([0, 10, 30]) == 20  # where there are no others
 
 
 def test_how_long_a_training_is_timed():
-    assert not _enough([0.0, 0.1])
-    assert not _enough([0.05 * n for n in range(9)])  # 8 steps, of less than a second
-    assert _enough([0.2 * n for n in range(9)])
-    assert not _enough([0.2 * n for n in range(8)])  # of more than a second, but too few
-    assert _enough([0.0, 4.0, 8.1])  # too slow for more
+    assert not enough([0.0, 0.1])
+    assert not enough([0.05 * n for n in range(9)])  # 8 steps, of less than a second
+    assert enough([0.2 * n for n in range(9)])
+    assert not enough([0.2 * n for n in range(8)])  # of more than a second, but too few
+    assert enough([0.0, 4.0, 8.1])  # too slow for more
 
 
 def test_what_processes_say_is_averaged():
