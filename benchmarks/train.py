@@ -1,6 +1,7 @@
 """How fast a ticket trains: Jackpot's trainer beside a plain loop, on the same network, images and batch, one thread.
 
-    python -m benchmarks.train [--device cpu] [--root IMAGES] [--nets resnet20,vgg19] [--json FILE] [--profile]
+    python -m benchmarks.train [--device cpu] [--root IMAGES] [--nets resnet20,vgg19] [--turns N] [--seconds S]
+        [--json FILE] [--profile]
 
 The plain loop: contiguous NCHW, a DataLoader of 2 workers with torchvision's transforms, and after each backward pass
 the gradient set to zero wherever the weight is zero, as the code of Su et al. (2020) does. All take turns in one
@@ -47,8 +48,6 @@ NETS: dict[str, dict[str, Any]] = {
 DENSITY = 0.1
 """Of the weights, kept at random."""
 WORKERS = 2
-SECONDS = 3.0
-"""Of a turn, about; beside what the DataLoader had ready before."""
 PROFILED = 12
 """Operations that a profile shows."""
 
@@ -185,14 +184,14 @@ def timed(run: Callable[[int], None], steps: int) -> float:
     return (time.perf_counter() - began) / steps
 
 
-def alone(contest: Contest, turns: int, profiles: bool) -> dict[str, Any]:
-    """Seconds a step of each kind, medians over turns, and those of making the images."""
+def alone(contest: Contest, turns: int, seconds: float, profiles: bool) -> dict[str, Any]:
+    """Seconds a step of each kind, medians over turns of about so many seconds, and those of making the images."""
     kinds = {name: make(contest) for name, make in KINDS.items()}
     once = {}
     for name, kind in kinds.items():
         kind.run(2)
         once[name] = timed(kind.run, 2)
-    steps = {name: max(1, round(SECONDS / seconds)) for name, seconds in once.items()}
+    steps = {name: max(1, round(seconds / step)) for name, step in once.items()}
     took: dict[str, list[float]] = {name: [] for name in [*kinds, "images"]}
     ours = kinds["float32"]
     assert isinstance(ours, Ours)
@@ -205,7 +204,7 @@ def alone(contest: Contest, turns: int, profiles: bool) -> dict[str, Any]:
     if profiles:
         for name in ("plain", "float32"):
             print(f"\n{name}:\n{profile(kinds[name])}")
-    return {name: statistics.median(seconds) for name, seconds in took.items()}
+    return {name: statistics.median(own) for name, own in took.items()}
 
 
 def profile(kind: Plain | Ours) -> str:
@@ -221,39 +220,39 @@ def profile(kind: Plain | Ours) -> str:
     return "\n".join(f"  {share:6.1%}  {count:6d} x  {name}" for name, share, count in rows)
 
 
-def beside(name: str, root: str | None, device: str, kind: str, barrier: Any, results: Any) -> None:
+def beside(name: str, root: str | None, device: str, kind: str, seconds: float, barrier: Any, results: Any) -> None:
     """One of two trials that train at once: puts its seconds a step."""
     torch.set_num_threads(1)
     made = KINDS[kind](contest(name, root, torch.device(device)))
     made.run(2)
-    steps = max(1, round(2 * SECONDS / timed(made.run, 2)))
+    steps = max(1, round(2 * seconds / timed(made.run, 2)))
     barrier.wait()
     if isinstance(made, Plain):
         made.run(2 * WORKERS)
     results.put(timed(made.run, steps))
 
 
-def at_once(name: str, root: str | None, device: str, kind: str) -> float:
+def at_once(name: str, root: str | None, device: str, kind: str, seconds: float) -> float:
     """Seconds a step of each of two trials that train at once."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(2), context.Queue()
-    both = [context.Process(target=beside, args=(name, root, device, kind, barrier, results)) for _ in range(2)]
+    both = [
+        context.Process(target=beside, args=(name, root, device, kind, seconds, barrier, results)) for _ in range(2)
+    ]
     for process in both:
         process.start()
-    seconds = [results.get(timeout=600) for _ in both]
+    found = [results.get(timeout=600) for _ in both]
     for process in both:
         process.join()
-    return statistics.fmean(seconds)
+    return statistics.fmean(found)
 
 
-def row(
-    name: str, root: str | None, device: str, turns: int, rates: dict[str, float], profiles: bool
-) -> dict[str, Any]:
+def row(name: str, asked: argparse.Namespace, rates: dict[str, float]) -> dict[str, Any]:
     """All that is measured of a network."""
-    own = contest(name, root, torch.device(device))
-    seconds, batch = alone(own, turns, profiles), own.setting.spec.recipe.batch
+    own = contest(name, asked.root, torch.device(asked.device))
+    seconds, batch = alone(own, asked.turns, asked.seconds, asked.profile), own.setting.spec.recipe.batch
     flops = 2 * PASSES * own.setting.macs.total * batch
-    two = {kind: at_once(name, root, device, kind) for kind in ("plain", "float32")}
+    two = {kind: at_once(name, asked.root, asked.device, kind, asked.seconds) for kind in ("plain", "float32")}
     return {
         "net": name,
         "batch": batch,
@@ -292,6 +291,7 @@ def main() -> None:
     parser.add_argument("--root", help="a folder of images; without it they are made up")
     parser.add_argument("--nets", default=",".join(NETS), help="which of them")
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of a turn, about")
     parser.add_argument("--json", type=Path, help="where to write all of it")
     parser.add_argument("--profile", action="store_true", help="where the time goes, before and after")
     asked = parser.parse_args()
@@ -303,7 +303,7 @@ def main() -> None:
     torch.set_num_threads(1)
     device = torch.device(asked.device)
     rates = {str(dtype)[6:]: matmul_rate(1, dtype, device) for dtype in (torch.float32, torch.bfloat16)}
-    rows = [row(name, asked.root, asked.device, asked.turns, rates, asked.profile) for name in chosen]
+    rows = [row(name, asked, rates) for name in chosen]
     show(rows, asked.device)
     print(f"matmul: {rates['float32'] / 1e9:.0f} GFLOP/s in float32, {rates['bfloat16'] / 1e9:.0f} in bfloat16")
     if asked.json:

@@ -116,3 +116,25 @@ def test_the_machine(monkeypatch):
     assert machine.bandwidth(1) > 0
     assert torch.get_num_threads() == before
     assert {"processor", "cores", "torch"} <= set(machine.about())
+
+
+@pytest.mark.slow
+def test_train(tmp_path):
+    figures = tmp_path / "train.json"
+    shown = run("train.py", "--nets", "digits", "--turns", "1", "--seconds", "0.1", "--json", str(figures), "--profile")
+    assert "digits (64)" in shown
+    assert "aten::convolution_backward" in shown
+    (row,) = json.loads(figures.read_text())["rows"]
+    rates = row["images_per_second"]
+    assert row["ratio"] == {kind: pytest.approx(rates[kind] / rates["plain"]) for kind in ("float32", "bfloat16")}
+    assert 0 < row["images_share"] < 1
+    assert all(share > 0 for share in [*row["floor_share"].values(), *row["two_at_once"].values()])
+
+
+def test_the_trainer_is_measured_where_neither_ray_nor_mlflow_is():
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['ray', 'mlflow', 'optuna'])); sys.path.insert(0, sys.argv[1])\n"
+        "import train\n"
+        "train.Ours(train.contest('digits', None, train.torch.device('cpu')), 'float32').run(2)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(SCRIPTS)], check=True)
