@@ -84,15 +84,6 @@ def test_the_dense_structure_is_as_fast_as_itself() -> None:
     assert found["rounds"] >= latency.LEAST_ROUNDS
 
 
-def test_slower_networks_are_found_slower_side_by_side() -> None:
-    found = timed(Sleeping(4e-3), Sleeping(4e-3), twice=Sleeping(8e-3), thrice=Sleeping(12e-3))
-    assert set(found) == {"dense", "twice", "thrice"}
-    assert found["thrice"]["speedup"] < found["twice"]["speedup"] < 0.8  # what the system adds to each sleep counts too
-    assert found["twice"]["ms"] > found["twice"]["dense_ms"] == found["dense"]["ms"] >= 4
-    low, high = found["twice"]["interval"]
-    assert low <= found["twice"]["speedup"] <= high < 1
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that only made-up forward passes move."""
@@ -112,6 +103,17 @@ class Taking(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.now[0] += next(self.seconds)
         return x
+
+
+def test_slower_networks_are_found_slower_side_by_side(clock: list[float]) -> None:
+    dense, control, twice, thrice = (Taking(clock, milliseconds / 1e3) for milliseconds in (40, 40, 80, 120))
+    found = timed(dense, control, twice=twice, thrice=thrice)
+    assert set(found) == {"dense", "twice", "thrice"}
+    assert {name: own["speedup"] for name, own in found.items()} == pytest.approx(
+        {"dense": 1, "twice": 1 / 2, "thrice": 1 / 3}
+    )
+    assert found["twice"]["interval"] == pytest.approx([1 / 2, 1 / 2])
+    assert (found["twice"]["ms"], found["twice"]["dense_ms"], found["dense"]["ms"]) == pytest.approx((80, 40, 40))
 
 
 def rounds(seconds: float, **nets: nn.Module) -> dict[str, list[float]]:
