@@ -48,8 +48,9 @@ def outputs(node: fx.Node) -> int:
 
 def _map(draft: Draft, node: fx.Node) -> fx.Node:
     """A convolution or linear map of the channels that stay. What those that go add is in its bias where it is the
-    same at all places; else (a padded border) it is added after it, and the bias with it. That addition costs about as
-    much as one more input channel would, and saves at least one there and one output channel before."""
+    same at all places; else (a padded border) it is added after it, and the bias with it. That addition costs what
+    one or two channels of 32 cost (measured, 3x3 convolutions on a CPU), less where there are more channels: keeping
+    them in its place would gain nothing that can be measured."""
     x, weight, bias = (argument(node, name) for name in ("input", "weight", "bias"))
     if not are_constant(draft.analysis, [each for each in (weight, bias) if each is not None]):
         draft.maps[node] = (draft.as_it_is(node), outputs(node))
