@@ -22,9 +22,9 @@ def estimate(values: Sequence[float]) -> Estimate:
     if not values:
         raise ValueError("an estimate needs at least one value")
     n = len(values)
+    if min(values) == max(values):  # what is counted: a sum over n is not always the value, to the last bit
+        return Estimate(values[0], 0.0 if n > 1 else None, n)
     mean = math.fsum(values) / n
-    if n == 1:
-        return Estimate(mean, None, 1)
     from scipy.special import stdtrit  # scipy takes a while to load; its `stats` takes longer
 
     return Estimate(mean, float(stdtrit(n - 1, 0.975)) * standard_error(values, mean), n)

@@ -53,8 +53,8 @@ def winner_trial(network: Network, sparsity: float) -> Result | None:
     won = winner(network, sparsity)
     if won is None:
         return None
-    validated = won.cell.values("accuracy/val")
-    tested = [result for result in won.cell.done if result["seed"] in won.cell.values(METRIC)]
+    validated, accuracies = won.cell.values("accuracy/val"), won.cell.values(METRIC)
+    tested = [result for result in won.cell.done if result["seed"] in accuracies]
     return max(tested, key=lambda result: (validated.get(result["seed"], -1.0), -result["seed"]))
 
 

@@ -144,9 +144,9 @@ class Window:
         run.data.tags[RESULT] = seal
         run.data.params.update(params)
         run.data.metrics.update({point.key: point.value for point in points})
-        for result in results if replaced else ():
-            for trial in self.trials(result["trial"]).get(result["trial"], []):
-                self.runs.tag(trial, PARENT, run.info.run_id)
+        trials = self.trials() if replaced else {}  # at once: to look for each takes MLflow a pass over all
+        for trial in [trial for result in results for trial in trials.get(result["trial"], [])]:
+            self.runs.tag(trial, PARENT, run.info.run_id)
 
     # Trials
 

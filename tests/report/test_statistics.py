@@ -21,6 +21,12 @@ def test_one_seed_has_no_interval() -> None:
     assert (found.mean, found.half_width, found.seeds) == (0.5, None, 1)
 
 
+def test_values_that_agree_have_no_spread_to_the_last_bit() -> None:
+    for n in range(2, 200):  # the sum of 0.1 over n is not 0.1 for some n
+        found = estimate([0.1] * n)
+        assert (found.mean, found.half_width) == (0.1, 0.0)
+
+
 def test_a_paired_test_is_scipys() -> None:
     draw = np.random.default_rng(0)
     one, other = draw.normal(size=(2, 7))
