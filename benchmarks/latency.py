@@ -4,10 +4,11 @@
 
 One table: the speed-up over the dense network in eager torch with its 95 % interval, whether it counts, and beside the
 time the floor: the runtime's FLOPs over the machine's measured matmul rate, and its bytes over the measured bandwidth.
-All runtimes of a ticket run in turn with the dense network and its control. The tickets are those of the real methods
-after a few steps on made-up images, and kept in --tickets: where the zeros stand decides the time, and what the network
-has learnt does not. --repeat measures all of it again beside a process that loads a core, and says whether the ratios
-agree within 5 % or are flagged.
+`program` is the network as a program of compact's kind with nothing removed: what `compact` gains beyond it, it gains
+by removal. All runtimes of a ticket run in turn with the dense network and its control. The tickets are those of the
+real methods after a few steps on made-up images, and kept in --tickets: where the zeros stand decides the time, and
+what the network has learnt does not. --repeat measures all of it again beside a process that loads a core, and says
+whether the ratios agree within 5 % or are flagged.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ from rich.console import Console
 from rich.table import Table
 
 from methods.bench import Tensors
+from orchestrator.engine.compact import flattened
 from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.latency import Timed
 from orchestrator.engine.plan import make_plan
 from orchestrator.engine.results import FINAL, why
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.speed import verdict
-from orchestrator.engine.structures import Subject
+from orchestrator.engine.structures import Ready, Subject
 from orchestrator.engine.ticket import FILE, read_ticket
 from orchestrator.engine.trial import run_trial
 from orchestrator.engine.watch import Watch
@@ -45,6 +48,8 @@ AGREE = 0.05
 """By how much a speed-up may differ when it is measured again."""
 CPU = torch.device("cpu")
 RUNTIMES = ("dense", "compact", "compiled", "onnxruntime")
+PROGRAM = "program"
+SHOWN = ("dense", PROGRAM, *RUNTIMES[1:])
 # after so few steps the classifier's weights are still the smallest, and would all be removed
 MASKS = [{"name": "random", "ratio": "smart"}, "snip", {"name": "one_shot", "prune_classifier": False}]
 FILTERS = [{"name": name, "target": "macs"} for name in ("filter_prune", "layer_prune")]
@@ -140,17 +145,26 @@ def measured(subjects: list[tuple[str, str, Subject]], rates: dict[str, float]) 
 def records(subject: Subject) -> list[Row]:
     """A record of each runtime and batch size; all runtimes of a batch size in turn."""
     names = [name for name in RUNTIMES if name != "compact" or subject.compact.changed]
-    found = subject.measure([ready for name in names for ready in subject.prepare(name)])
+    ready = [each for name in names for each in subject.prepare(name)]
+    found = subject.measure([*ready, *(program(subject, each) for each in ready if each.record["runtime"] == "dense")])
     if not subject.compact.changed:
         found += subject.unchanged([record for record in found if record["runtime"] == "dense"])
     for record in found:
         record["verdict"] = record.get("error") or verdict(record | {"disturbed": []}).partition(":")[0]
-    return sorted(found, key=lambda record: (record["batch"], RUNTIMES.index(record["runtime"])))
+    return sorted(found, key=lambda record: (record["batch"], SHOWN.index(record["runtime"])))
+
+
+def program(subject: Subject, dense: Ready) -> Ready:
+    """The network as a program of compact's kind with nothing removed, ready to be timed beside it."""
+    images = subject.images(dense.record["batch"])
+    return Ready(
+        dense.record | {"runtime": PROGRAM}, Timed(flattened(subject.own(), subject.setting.data.shape), images)
+    )
 
 
 def floors(subject: Subject, record: Row, rates: dict[str, float]) -> Row:
     """The least milliseconds of a record's network, by its FLOPs and by its bytes."""
-    net = subject.own() if record["runtime"] == "dense" else subject.compact.net
+    net = subject.own() if record["runtime"] in ("dense", PROGRAM) else subject.compact.net
     needed = work(net, subject.images(record["batch"]))
     flops, moved = needed.seconds(rates["flops_per_second"], rates["bytes_per_second"])
     return {"flops": needed.flops, "bytes": needed.bytes, "flops_ms": 1e3 * flops, "bytes_ms": 1e3 * moved}

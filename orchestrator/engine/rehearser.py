@@ -12,7 +12,7 @@ from typing import Any
 from methods.bench import Tensors
 from orchestrator.engine import nets
 from orchestrator.engine.bench import TrialBench
-from orchestrator.engine.chain import Chain, follow
+from orchestrator.engine.chain import follow
 from orchestrator.engine.data import Batches
 from orchestrator.engine.few_steps import FewSteps, Timings, evaluation_seconds
 from orchestrator.engine.files import digest
@@ -25,10 +25,9 @@ from orchestrator.engine.quiet import Quiet
 from orchestrator.engine.request import Request
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.structures import Subject
-from orchestrator.engine.ticket import LoadedTicket, provenance, structure, write_ticket
 from orchestrator.engine.train import Trainer, weights_of
 from orchestrator.engine.training import train_stage
-from orchestrator.engine.trial import blank_result, device_for, write_result
+from orchestrator.engine.trial import blank_result, device_for, keep_ticket, write_result
 from orchestrator.engine.trials import Trial, model_label
 from orchestrator.spec.models import Spec
 
@@ -121,7 +120,9 @@ class Rehearser:
         around = time.perf_counter() - began
         chain = follow(bench, trial.method, trial.arm.check, trial.tested)
         began = time.perf_counter()
-        _write(self.folder, bench, chain, result)
+        self.folder.trial(trial.id).mkdir(parents=True)
+        keep_ticket(self.folder, bench, chain, result)
+        write_result(self.folder, result)
         around += time.perf_counter() - began
         return Rehearsed(tuple(self.pieces[request.key] for request in chain.requests), around)
 
@@ -133,17 +134,6 @@ class Rehearser:
                 dense = Subject(setting, with_zeros(setting.skeleton).state_dict(), device_for(setting))
                 dense.measure(dense.prepare("dense"))
                 yield {"model": model, "latency": time.perf_counter() - began}
-
-
-def _write(folder: SweepFolder, bench: TrialBench, chain: Chain, result: dict[str, Any]) -> None:
-    """Write a trial's ticket and result, as a trial does at its end."""
-    start, trained = (weights_of(bench.value(stage.key)) for stage in (chain.ticket.weights, chain.trained))
-    ticket = LoadedTicket(bench.masks(chain.ticket.masks, trained), start, trained,
-                          provenance(result, bench.setting), structure(bench.setting))  # fmt: skip
-    path = folder.trial(result["trial"])
-    path.mkdir(parents=True)
-    write_ticket(path / "ticket.safetensors", ticket)
-    write_result(folder, result)
 
 
 class _Bench(TrialBench):
@@ -177,9 +167,11 @@ class _Bench(TrialBench):
         return Piece("evaluate", own, 0.0, validation, test if request.options["tested"] else 0.0)
 
     def _named(self, weights: Tensors, request: Request) -> str:
-        """What the time of a step depends on: shapes, how images are changed, whether masks are kept."""
+        """What the time of a step depends on: shapes, whether masks are kept, and of what a method may change in the
+        recipe, how images are changed, the precision and the optimiser."""
         masked = len(request.inputs) > 1 or request.updater is not None
-        return digest([structure_of(weights), self.setting.recipe["augmentation"], masked])
+        recipe = [self.setting.recipe[name] for name in ("augmentation", "precision", "optimiser")]
+        return digest([structure_of(weights), masked, recipe])
 
     def _train(self, request: Request) -> tuple[Tensors, dict]:
         named = self._named(weights_of(self.value(request.inputs[0])), request)

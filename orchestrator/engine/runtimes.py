@@ -18,8 +18,6 @@ from orchestrator.engine.latency import Timed
 TOLERANCE = 1e-4
 """By how much a runtime's outputs may differ from the network's, as a part of the largest: float32 rounds otherwise
 where operations are fused, reordered or computed by another algorithm (Winograd)."""
-
-
 COMPILERS = ("g++", "clang++")
 """What inductor looks for where CXX names nothing."""
 
@@ -46,8 +44,7 @@ def prepared(runtime: str, net: nn.Module, images: torch.Tensor) -> tuple[Timed,
 
     `compiled`: by inductor for this batch alone (no dynamic shapes), its weights frozen into the program, with which
     they are laid out as the kernels read them. `onnxruntime`: all graph optimisations, as many threads as torch, images
-    in NCHW. Raises Unavailable where it does not run here, or where its outputs differ from the network's in eager
-    torch by more than 1e-4 of the largest."""
+    in NCHW. Raises Unavailable where it does not run here."""
     began = time.perf_counter()
     if runtime == "onnxruntime":
         found = _onnx(net, images)

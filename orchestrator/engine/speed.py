@@ -82,6 +82,8 @@ def why(record: Record) -> str:
         facts = ", ".join([*([] if record.get("channels") else ["no channel could be removed"]), *left])
     if record["runtime"] in ("compiled", "onnxruntime"):
         facts = f"{record['software']}; {facts}"
+    elif record["runtime"] == "compact" and record.get("channels") and record["macs"][0]:
+        facts += "; a program that calls no modules, which alone gains at small batches"
     return f"slower: {facts}" if outside(record) == SLOWER else facts
 
 

@@ -9,7 +9,6 @@ import socket
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from orchestrator.engine.metrics import costs, measured
 from orchestrator.engine.plan import plan_trial
 from orchestrator.engine.results import FINAL
 from orchestrator.engine.setting import Setting
-from orchestrator.engine.ticket import LoadedTicket, provenance, structure, write_ticket
+from orchestrator.engine.ticket import FILE, LoadedTicket, provenance, structure, write_ticket
 from orchestrator.engine.train import Diverged, weights_of
 from orchestrator.engine.trials import Trial, model_label
 from orchestrator.engine.watch import Blocked, Stopped, Watch, unwritable
@@ -55,7 +54,7 @@ def run_trial(
             )
         chain = follow(bench, trial.method, trial.arm.check, trial.tested)
         result |= measured(bench, trial, chain)
-        _write_ticket(sweep.trial(trial.id) / "ticket.safetensors", bench, chain, result)
+        keep_ticket(sweep, bench, chain, result)
         result["status"] = "done"
         log.info("tested: %s", ", ".join(f"{name} {value:.6g}" for name, value in result["metrics"].items()))
     except Stopped:
@@ -88,7 +87,7 @@ def write_result(sweep: SweepFolder, result: dict[str, Any]) -> None:
     """Keep a trial's result. A ticket stands beside a result that is `done` alone: one of an earlier plan goes."""
     folder = sweep.trial(result["trial"])
     if result["status"] != "done":
-        (folder / "ticket.safetensors").unlink(missing_ok=True)
+        (folder / FILE).unlink(missing_ok=True)
     write_sealed(folder / "result.json", result)
 
 
@@ -172,8 +171,10 @@ def _params(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _write_ticket(path: Path, bench: TrialBench, chain: Chain, result: Mapping[str, Any]) -> None:
-    """Keep the ticket: its masks, the weights to train from and those trained, with where it comes from."""
+def keep_ticket(sweep: SweepFolder, bench: TrialBench, chain: Chain, result: Mapping[str, Any]) -> None:
+    """Keep a trial's ticket in its folder: its masks, the weights to train from and those trained, with where it comes
+    from."""
     start, trained = (weights_of(bench.value(stage.key)) for stage in (chain.ticket.weights, chain.trained))
     setting, masks = bench.setting, bench.masks(chain.ticket.masks, trained)
+    path = sweep.trial(result["trial"]) / FILE
     write_ticket(path, LoadedTicket(masks, start, trained, provenance(result, setting), structure(setting)))

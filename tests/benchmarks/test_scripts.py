@@ -76,7 +76,7 @@ def test_latency(tmp_path):
     written = tmp_path / "latency.json"
     shown = run("latency.py", "--quick", "--repeat", "--tickets", str(tmp_path / "tickets"), "--json", str(written))
     found = json.loads(written.read_text())
-    runtimes = ["dense", "compact", "compiled", "onnxruntime"]
+    runtimes = ["dense", "program", "compact", "compiled", "onnxruntime"]
     for rows in (found["rows"], found["repeated"]):
         assert [row["runtime"] for row in rows] == 2 * runtimes
         assert {row["ticket"] for row in rows} == {"random-uniform 90 %", "filter_prune-macs 50 %"}
@@ -85,11 +85,11 @@ def test_latency(tmp_path):
             assert row["ms"] > 0
             assert row["flops_ms"] > 0
             assert row["bytes_ms"] > 0
-    masked, pruned = found["rows"][0], found["rows"][4]
+    masked, pruned = found["rows"][0], found["rows"][5]
     assert masked["speedup"] == 1
     assert pruned["flops"] < masked["flops"]
     assert found["about"]["torch"]
-    assert "of 8 ratios agree within 5 %" in shown
+    assert "of 10 ratios agree within 5 %" in shown
 
 
 def test_the_floor_of_a_small_network():

@@ -1,84 +1,12 @@
 """Channels that zeros have emptied are removed, and what they added is folded: numbers worked out by hand."""
 
 import copy
-import json
 
 import pytest
 import torch
+from compact_nets import ONES, ZEROS, Steps, conv, emptied_before, linear, norm, plain, points, tensors
 from emptied import the_same
 from torch import nn
-
-from orchestrator.engine.compact import CompactError, compacted, flattened, maps
-from orchestrator.engine.compact.states import regular
-
-
-def conv(weights, bias=None, **options):
-    """A convolution of given weights (O, I, H, W)."""
-    weights = torch.tensor(weights, dtype=torch.float32)
-    made = nn.Conv2d(
-        weights.shape[1] * options.get("groups", 1), len(weights), weights.shape[2:], bias=bias is not None, **options
-    )
-    made.weight.data = weights
-    if bias is not None:
-        made.bias.data = torch.tensor(bias, dtype=torch.float32)
-    return made
-
-
-def points(*rows, bias=None, **options):
-    """A 1x1 convolution of these rows of weights."""
-    return conv([[[[weight]] for weight in row] for row in rows], bias, **options)
-
-
-def norm(*betas):
-    """A batch norm that adds these."""
-    made = nn.BatchNorm2d(len(betas))
-    made.bias.data = torch.tensor(betas)
-    return made
-
-
-def linear(*rows, bias=None):
-    made = nn.Linear(len(rows[0]), len(rows), bias=bias is not None)
-    made.weight.data = torch.tensor(rows, dtype=torch.float32)
-    if bias is not None:
-        made.bias.data = torch.tensor(bias, dtype=torch.float32)
-    return made
-
-
-class Steps(nn.Module):
-    """Modules by name, and what is to be done with them."""
-
-    def __init__(self, forward, **modules):
-        super().__init__()
-        self.step = forward
-        for name, module in modules.items():
-            self.add_module(name, module)
-        self.eval()
-
-    def forward(self, x):
-        return self.step(self, x)
-
-
-def plain(**modules):
-    """Modules one after the other."""
-
-    def forward(self, x):
-        for name in modules:
-            x = getattr(self, name)(x)
-        return x
-
-    return Steps(forward, **modules)
-
-
-def tensors(made, part):
-    return [value for name, value in made.net.state_dict().items() if part in name]
-
-
-ONES, ZEROS = [[1.0] * 3] * 3, [[0.0] * 3] * 3
-
-
-def emptied_before(last):
-    """The second of two filters is empty; after its batch norm and ReLU it is 2 everywhere."""
-    return plain(first=points([1], [0]), bn=norm(0.5, 2.0), relu=nn.ReLU(), last=last)
 
 
 def test_before_a_padded_convolution_a_map_is_added_that_differs_at_the_border():
@@ -330,67 +258,3 @@ def test_operations_in_place_stay_right_where_their_inputs_are_used_again():
 def test_a_layer_norm_needs_all_channels():
     net = Steps(lambda self, x: self.norm(self.a(x).mean((2, 3))), a=points([1], [0]), norm=nn.LayerNorm(2))
     assert not the_same(net, (1, 2, 2)).changed
-
-
-def test_a_strided_1x1_convolution_that_becomes_small_keeps_its_own_format():
-    torch.manual_seed(0)
-    net = plain(a=nn.Conv2d(3, 9, 3, padding=1), b=nn.Conv2d(9, 8, 1, stride=2), c=nn.Conv2d(8, 8, 3))
-    with torch.no_grad():
-        net.a.weight[4:] = 0
-        net.c.weight[:, 6:] = 0
-    made = the_same(net, (3, 8, 8))
-    assert made.layers == {"a": (4, 9), "b": (6, 8), "c": (8, 8)}
-    assert tensors(made, "b_weight")[0].is_contiguous()
-    assert tensors(made, "c_weight")[0].is_contiguous(memory_format=torch.channels_last)
-    nodes = {node.name: node for node in made.net.graph.nodes}
-    assert nodes["conv2d_1"].args[0].kwargs == {"memory_format": torch.contiguous_format}
-    assert "clone" in flattened(plain(b=nn.Conv2d(3, 8, 1, stride=2)), (3, 8, 8)).code
-
-
-def test_structures_are_equal_where_shapes_and_operations_are():
-    def made(channel, beta):
-        weights = [[1.0], [1.0], [1.0]]
-        weights[channel] = [0.0]
-        betas = [0.0, 0.0, 0.0]
-        betas[channel] = beta
-        return compacted(
-            plain(a=points(*weights), bn=norm(*betas), last=conv([[ONES] * 3], padding=1)), (1, 4, 4)
-        ).structure
-
-    assert made(0, 2.0) == made(2, 1.0)
-    assert made(0, 2.0) != made(0, 0.0)  # no map
-    assert json.loads(json.dumps(made(0, 2.0))) == made(0, 2.0)
-
-
-def test_a_flattened_network_keeps_all_channels():
-    net = emptied_before(conv([[ONES, ONES]], padding=1))
-    flat = flattened(net, (1, 4, 4))
-    images = torch.randn(2, 1, 4, 4)
-    assert torch.allclose(flat(images), net(images))
-    assert flat.get_parameter("first_weight").shape == (2, 1, 1, 1)
-
-
-def test_a_network_that_cannot_be_made_compact_is_named_with_the_cause_and_the_remedy():
-    class Moody(nn.Module):
-        def forward(self, x):
-            return x if x.sum() > 0 else -x
-
-    class Twofold(nn.Module):
-        def forward(self, x):
-            return x + 1, x + 2
-
-    with pytest.raises(
-        CompactError, match=r"^Moody: cannot be made compact: torch.export cannot make a program .*; use it as it is"
-    ):
-        compacted(Moody(), (1, 2, 2))
-    with pytest.raises(CompactError, match=r"^Twofold: cannot be made compact: .*; use it as it is"):
-        compacted(Twofold(), (1, 2, 2))
-
-
-def test_a_wrong_result_is_never_given(monkeypatch):
-    def all_known(value, dim, labels, known):
-        return regular(value, dim, labels, torch.ones_like(known))
-
-    monkeypatch.setattr(maps, "regular", all_known)
-    with pytest.raises(CompactError, match="logits differ by"):
-        compacted(plain(a=points([1], [2]), b=points([1, 1])), (1, 2, 2))

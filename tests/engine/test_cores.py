@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,12 @@ cpu0 10 1 2 70 3 4 5 6 0 0
 cpu1 20 0 0 0 0 0 0 0 0 0
 intr 12 0 0
 """
-affinity = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+
+
+@pytest.fixture
+def affinity(needs_system: Callable[[bool, str], None]) -> None:
+    """The system lets a process choose its cores."""
+    needs_system(hasattr(os, "sched_setaffinity"), "a system with affinity (Linux)")
 
 
 def test_what_a_core_did(tmp_path: Path) -> None:
@@ -58,7 +64,7 @@ def test_two_threads_of_one_physical_core_come_last(tmp_path: Path, monkeypatch:
     assert quietest(3, range(4), {}, {}) == [0, 1, 2]
 
 
-@affinity
+@pytest.mark.usefixtures("affinity")
 def test_all_threads_are_pinned_and_put_back() -> None:
     end = threading.Event()
     thread = threading.Thread(target=end.wait)
@@ -81,7 +87,7 @@ def test_all_threads_are_pinned_and_put_back() -> None:
         end.set()
 
 
-@affinity
+@pytest.mark.usefixtures("affinity")
 def test_cores_are_put_back_after_an_error() -> None:
     before = os.sched_getaffinity(0)
     with pytest.raises(RuntimeError), pinned(1):
@@ -89,7 +95,7 @@ def test_cores_are_put_back_after_an_error() -> None:
     assert os.sched_getaffinity(0) == before
 
 
-@affinity
+@pytest.mark.usefixtures("affinity")
 def test_more_threads_than_cores_take_all() -> None:
     with pinned(10_000) as chosen:
         assert chosen == sorted(os.sched_getaffinity(0))
@@ -101,7 +107,7 @@ def test_a_system_without_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
         assert chosen is None
 
 
-@affinity
+@pytest.mark.usefixtures("affinity")
 def test_a_system_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError

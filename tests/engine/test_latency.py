@@ -99,8 +99,10 @@ class Taking(nn.Module):
     def __init__(self, now: list[float], *seconds: float) -> None:
         super().__init__()
         self.now, self.seconds = now, itertools.cycle(seconds)
+        self.passes = 0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passes += 1
         self.now[0] += next(self.seconds)
         return x
 
@@ -144,30 +146,17 @@ def test_a_noisy_measurement_is_ended_and_flagged(clock: list[float]) -> None:
 
 
 def test_short_passes_fill_a_block_after_a_warm_up_and_long_ones_need_none(clock: list[float]) -> None:
-    passes: list[float] = []
-
-    class Counting(Taking):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            passes.append(self.now[0])
-            return super().forward(x)
-
-    short, long = Timed(Counting(clock, 1e-4), IMAGES), Timed(Counting(clock, 0.1), IMAGES)
-    assert latency._block(short, 20) == pytest.approx(1e-4)
-    assert len(passes) == 21
-    assert latency._block(long, 1) == pytest.approx(0.1)
-    assert len(passes) == 22
+    short, long = Taking(clock, 1e-4), Taking(clock, 0.1)
+    assert latency._block(Timed(short, IMAGES), 20) == pytest.approx(1e-4)
+    assert short.passes == 21
+    assert latency._block(Timed(long, IMAGES), 1) == pytest.approx(0.1)
+    assert long.passes == 1
 
 
 def test_a_network_that_costs_next_to_nothing_makes_no_other_run_more_often(clock: list[float]) -> None:
-    passes: list[float] = []
-
-    class Counting(Taking):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            passes.append(self.now[0])
-            return super().forward(x)
-
-    rounds(0.0, dense=Counting(clock, 0.2), control=Taking(clock, 0.2), this=Taking(clock, 1e-6))
-    assert len(passes) == 2 + 2 * latency.LEAST_ROUNDS, "two to begin with, then two a round"
+    dense = Taking(clock, 0.2)
+    rounds(0.0, dense=dense, control=Taking(clock, 0.2), this=Taking(clock, 1e-6))
+    assert dense.passes == 2 + 2 * latency.LEAST_ROUNDS, "two to begin with, then two a round"
 
 
 def test_all_positions_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

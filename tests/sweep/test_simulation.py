@@ -1,31 +1,14 @@
 """A sweep in made-up time: a real plan, and numbers that were worked out by hand."""
 
 import pytest
+from small_plans import DENSE, LOTTERY_50, LOTTERY_75, RANDOM, small_plan
 
-from orchestrator.engine.plan import make_plan
-from orchestrator.spec.models import Spec
 from orchestrator.sweep.simulation import Part, Simulation
-
-DENSE, RANDOM = "convnet_dense_seed0", "convnet_random_s50_seed0"
-LOTTERY_50, LOTTERY_75 = "convnet_lottery-fraction0.5_s50_seed0", "convnet_lottery-fraction0.5_s75_seed0"
 
 
 @pytest.fixture(scope="module")
 def plan():
-    """Dense (one training), random (one), lottery at 50 % (dense's and one more) and at 75 % (one more than that)."""
-    return make_plan(
-        Spec.model_validate(
-            {
-                "name": "small",
-                "data": "digits",
-                "model": "convnet",
-                "recipe": {"epochs": 2},
-                "methods": ["dense", "random", {"name": "lottery", "fraction": 0.5}],
-                "sparsities": [0.5, 0.75],
-                "seeds": [0],
-            }
-        )
-    ).only(None)
+    return small_plan([0])
 
 
 def simulate(plan, slots, seconds, after=lambda planned: [], has=lambda key: False):
