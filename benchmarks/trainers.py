@@ -1,9 +1,11 @@
-"""Who trains in train.py: a plain loop and Jackpot's trainer, on the same network, images and masks."""
+"""Who trains in train.py: a plain loop and Jackpot's trainer, whole or without one of its techniques, on the same
+network, images and masks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,31 +41,33 @@ class Contest:
     masks: dict[str, torch.Tensor]
     device: torch.device
 
+    seed: int
+
     def net(self) -> nn.Module:
-        """The network as seed 0 draws it, its removed weights zero."""
-        net = nets.build(self.setting.model, len(self.data.classes), self.data.shape, seed=0)
+        """The network as the seed draws it, its removed weights zero."""
+        net = nets.build(self.setting.model, len(self.data.classes), self.data.shape, seed=self.seed)
         with torch.no_grad():
             for name, mask in self.masks.items():
                 net.get_parameter(name).mul_(mask)
         return net
 
 
-def contest(name: str, root: str | None, device: torch.device) -> Contest:
-    """One of NETS, with its data."""
-    chosen = NETS[name]
+def contest(chosen: Mapping[str, Any], root: str | None, device: torch.device, seed: int = 0) -> Contest:
+    """One such as those of NETS, with its data; `recipe`, if it has one: what is not as train.py has it."""
     fake = {"name": "fake", "shape": [3, 32, 32], "train": 5000, "test": 100}
     images = {"name": "image_folder", "root": root} if root else fake
     augmentation = {} if "data" in chosen else {"crop": 4, "flip": True}
-    recipe = {"epochs": 1000, "batch": chosen["batch"], "lr": 0.01, "weight_decay": 5e-4, "augmentation": augmentation}
-    data = {**chosen.get("data", images), "validation": 0}
+    own = {"epochs": 1000, "batch": chosen["batch"], "lr": 0.01, "weight_decay": 5e-4, "augmentation": augmentation}
+    data = {**chosen.get("data", images), "validation": chosen.get("validation", 0)}
+    recipe = {**own, **chosen.get("recipe", {})}
     spec = Spec.model_validate(
         {"name": "train", "data": data, "model": chosen["model"], "recipe": recipe, "methods": ["dense"]}
     )
     setting = Setting(spec, spec.model[0])
-    source = torch.Generator().manual_seed(0)
+    source = torch.Generator().manual_seed(seed)
     scores = {layer.parameter: torch.rand(layer.shape, generator=source) for layer in setting.layers}
     kept = round(DENSITY * sum(score.numel() for score in scores.values()))
-    return Contest(setting, setting.data, keep_largest(scores, kept), device)
+    return Contest(setting, setting.data, keep_largest(scores, kept), device, seed)
 
 
 class Images(Dataset):
@@ -127,17 +131,36 @@ class Plain:
 
 
 class Ours:
-    """Jackpot's trainer."""
+    """Jackpot's trainer; `without`: one of TECHNIQUES that it does without."""
 
-    def __init__(self, contest: Contest, precision: str) -> None:
-        recipe = contest.setting.spec.recipe.model_copy(update={"precision": precision})
+    def __init__(self, contest: Contest, precision: str, compiled: bool, without: str = "") -> None:
+        changes = {
+            "precision": "float32" if without == "bfloat16" else precision,
+            "compile": compiled and without != "compile",
+        }
+        recipe = contest.setting.spec.recipe.model_copy(update=changes)
         net = placed(contest.net(), contest.device, contest.data.shape)
-        self.batches = Batches(contest.data, recipe.augmentation, contest.device)
-        self.trainer = Trainer(net, self.batches, len(contest.data.train.labels), recipe, 0, 0, contest.masks)
+        nchw = without == "channels_last"
+        if nchw:
+            net = contest.net().to(contest.device)
+        self.batches = Batches(contest.data, recipe.augmentation, contest.device, channels_last=not nchw)
+        kind = EachLoss if without == "losses looked at together" else Trainer
+        self.trainer = kind(net, self.batches, len(contest.data.train.labels), recipe, contest.seed, 0, contest.masks)
+        if without == "masks at once":
+            self.trainer.masking.mask_gradients = partial(_mask_one_by_one, self.trainer)  # type: ignore[method-assign]
+        if without == "fused optimiser":
+            for group in self.trainer.optimiser.param_groups:
+                group |= {"fused": False, "foreach": False}
+        if without == "images on the GPU":
+            self.batches._resident = {}
 
     def run(self, steps: int) -> None:
-        """Train so many steps."""
+        """Train so many steps, and wait for them."""
         self.trainer.run(self.trainer.progress.step + steps)
+
+    def compile_seconds(self) -> float:
+        """What compiling has taken."""
+        return self.trainer.compiled.seconds if self.trainer.compiled else 0.0
 
     def make_batches(self, count: int) -> None:
         """The images of so many steps, and nothing else."""
@@ -146,10 +169,35 @@ class Ours:
         plan = ((order[:size], torch.Generator().manual_seed(step)) for step in range(count))
         for _ in self.batches.training(plan):
             pass
+        if self.batches.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+class EachLoss(Trainer):
+    """Looks at the loss of every step before the next."""
+
+    def _step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        super()._step(images, labels)
+        self._settle()
+
+
+def _mask_one_by_one(trainer: Trainer) -> None:
+    for name, parameter in trainer.masking.parameters.items():
+        assert parameter.grad is not None
+        parameter.grad.mul_(trainer.masking.factors[name])
 
 
 KINDS: dict[str, Callable[[Contest], Plain | Ours]] = {
     "plain": Plain,
-    "float32": lambda contest: Ours(contest, "float32"),
-    "bfloat16": lambda contest: Ours(contest, "bfloat16"),
+    "float32": partial(Ours, precision="float32", compiled=False),
+    "bfloat16": partial(Ours, precision="bfloat16", compiled=False),
+    "float32, compiled": partial(Ours, precision="float32", compiled=True),
+    "bfloat16, compiled": partial(Ours, precision="bfloat16", compiled=True),
 }
+OURS = [name for name in KINDS if name != "plain"]
+FULL = "bfloat16, compiled"
+TECHNIQUES = (
+    "compile", "bfloat16", "channels_last", "fused optimiser", "masks at once", "losses looked at together",
+    "images on the GPU",
+)  # fmt: skip
+"""What the full trainer can do without; on a CPU the last makes no difference and is left out."""

@@ -70,9 +70,9 @@ class Masking:
 
     def mask_gradients(self) -> None:
         """A removed weight gets no gradient, so that momentum and weight decay leave it at exactly zero."""
-        for name, parameter in self.parameters.items():
-            if parameter.grad is not None:
-                parameter.grad.mul_(self.factors[name])
+        found = {name: own.grad for name, own in self.parameters.items() if own.grad is not None}
+        if found:
+            torch._foreach_mul_(list(found.values()), [self.factors[name] for name in found])  # on a GPU, one launch
 
     @torch.no_grad()
     def update(self, step: int, steps: int, gradients: Tensors, optimiser: torch.optim.Optimizer) -> None:

@@ -168,9 +168,9 @@ class _Bench(TrialBench):
 
     def _named(self, weights: Tensors, request: Request) -> str:
         """What the time of a step depends on: shapes, whether masks are kept, and of what a method may change in the
-        recipe, how images are changed, the precision and the optimiser."""
+        recipe, how images are changed, the precision, whether it is compiled, and the optimiser."""
         masked = len(request.inputs) > 1 or request.updater is not None
-        recipe = [self.setting.recipe[name] for name in ("augmentation", "precision", "optimiser")]
+        recipe = [self.setting.recipe[name] for name in ("augmentation", "precision", "compile", "optimiser")]
         return digest([structure_of(weights), masked, recipe])
 
     def _train(self, request: Request) -> tuple[Tensors, dict]:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import copy
 import importlib.metadata
-import os
-import shutil
 import time
 from typing import Any, cast
 
 import torch
 from torch import nn
 
+from orchestrator.engine.compiling import CannotCompile, compiled, require_compiler, said
 from orchestrator.engine.export.program import ExportError, to_onnx, trace
 from orchestrator.engine.latency import Timed
 
 TOLERANCE = 1e-4
 """By how much a runtime's outputs may differ from the network's, as a part of the largest: float32 rounds otherwise
 where operations are fused, reordered or computed by another algorithm (Winograd)."""
-COMPILERS = ("g++", "clang++")
-"""What inductor looks for where CXX names nothing."""
+WITHOUT = "leave `compiled` out of latency.runtimes"
 
 
 class Unavailable(ValueError):
@@ -33,8 +31,11 @@ def software(runtime: str) -> str:
             return f"onnxruntime {importlib.metadata.version('onnxruntime')}"
         except importlib.metadata.PackageNotFoundError as error:
             raise Unavailable("onnxruntime is not installed; `pip install onnxruntime`") from error
-    if runtime == "compiled" and not any(map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS))):
-        raise Unavailable("there is no C++ compiler, which torch.compile needs; install g++, or name one in CXX")
+    if runtime == "compiled":
+        try:
+            require_compiler(WITHOUT)
+        except CannotCompile as error:
+            raise Unavailable(str(error)) from error
     return f"torch {torch.__version__} {'inductor' if runtime == 'compiled' else 'eager'}"
 
 
@@ -69,22 +70,13 @@ def checked(timed: Timed, net: nn.Module, images: torch.Tensor) -> float:
 
 
 def _compiled(net: nn.Module, images: torch.Tensor) -> nn.Module:
-    from torch._inductor import config  # seconds to import
-
-    options: dict[str, Any] = {"freezing": True, "compile_threads": 1}  # no pool of processes that outlives this one
-    torch._dynamo.reset()  # what was compiled for other networks counts against a limit
+    torch._dynamo.reset()  # no program that holds the weights of another network of these shapes
     try:
-        with config.patch(compile_threads=1), torch.inference_mode():
-            compiled = cast(nn.Module, torch.compile(net, dynamic=False, fullgraph=True, options=options))
-            compiled(images)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # whatever dynamo, inductor or the C++ compiler raises
-        raise Unavailable(
-            f"torch.compile cannot compile the network ({_said(error)}); its forward must be the same operations for "
-            "every input, and the C++ compiler must work; or leave `compiled` out of latency.runtimes"
-        ) from error
-    return compiled
+        with torch.inference_mode():
+            program, _ = compiled(net, [images], WITHOUT, options={"freezing": True})
+    except CannotCompile as error:
+        raise Unavailable(str(error)) from error
+    return cast(nn.Module, program)
 
 
 class _Session(nn.Module):
@@ -129,12 +121,7 @@ def _onnx(net: nn.Module, images: torch.Tensor) -> Timed:
     try:
         session = onnxruntime.InferenceSession(content, options, providers=[provider])
     except Exception as error:  # its own, of many kinds
-        raise Unavailable(f"onnxruntime cannot load the network ({_said(error)})") from error
+        raise Unavailable(f"onnxruntime cannot load the network ({said(error)})") from error
     with torch.inference_mode():
         classes = net(images[:1]).shape[1]
     return Timed(_Session(session, classes), images.contiguous())
-
-
-def _said(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

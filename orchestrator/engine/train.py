@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from orchestrator.engine.compiling import CompiledOnce
 from orchestrator.engine.masking import Masking, Updating
 from orchestrator.engine.nets.copies import load_values
 from orchestrator.engine.seeds import generator, seed_globals
@@ -80,6 +81,13 @@ def learning_rate(recipe: Recipe, step: int, per_epoch: int) -> float:
 
 PASSES = 3
 """What a step of training costs in forward passes: the gradients of activations and of weights cost one each."""
+WAITING = 32
+"""Losses that are looked at together: to look at one is to wait for all that a GPU has still to do."""
+
+
+def batch_loss(net: nn.Module, images: torch.Tensor, labels: torch.Tensor, label_smoothing: float) -> torch.Tensor:
+    """Mean cross-entropy of a network on images (N, C, H, W) with labels (N,)."""
+    return F.cross_entropy(net(images), labels, label_smoothing=label_smoothing)
 
 
 class Trainer:
@@ -104,6 +112,9 @@ class Trainer:
         self.per_epoch = steps_per_epoch(images, recipe.batch)
         self.progress = Progress(start)
         self.optimiser = _optimiser(net, recipe)
+        device = next(net.parameters()).device
+        self.compiled = CompiledOnce(batch_loss, device) if recipe.compile else None
+        self._waiting: list[tuple[torch.Tensor, int]] = []
         self.masking = Masking(net, masks or {}, updating, seed)
         self._cost = cost
         self._macs = cost(self.masking.densities())
@@ -126,10 +137,12 @@ class Trainer:
             epoch, position = divmod(self.progress.step, self.per_epoch)
             self._step(images, labels)
             if position == self.per_epoch - 1:
+                self._settle()
                 self._end_epoch(epoch + 1)
                 on_epoch(self.progress.history[-1])
             if self.progress.step < until and due():
                 checkpoint()
+        self._settle()
         if not all(torch.isfinite(value).all() for value in self.net.state_dict().values()):
             raise Diverged(f"a weight is not finite at step {self.progress.step}")
 
@@ -151,19 +164,35 @@ class Trainer:
             group["lr"] = learning_rate(self.recipe, step, self.per_epoch)
         self.optimiser.zero_grad(set_to_none=True)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-            loss = F.cross_entropy(self.net(images), labels, label_smoothing=self.recipe.label_smoothing)
+            loss = self._loss(labels)(self.net, images, labels, self.recipe.label_smoothing)
         loss.backward()
         gradients = self.masking.gradients() if self.masking.due(step + 1) else None
         self.masking.mask_gradients()
         self.optimiser.step()
         self.progress.step += 1
-        self.progress.macs += PASSES * self._macs * len(labels)
-        self.progress.loss_sum += loss.item() * len(labels)
-        self.progress.images += len(labels)
-        if not math.isfinite(self.progress.loss_sum):
-            raise Diverged(f"the training loss is not finite at step {step}")
+        self._waiting.append((loss.detach(), len(labels)))
+        if gradients is not None or len(self._waiting) == WAITING:
+            self._settle()
         if gradients is not None:
             self._update_masks(gradients)
+
+    def _loss(self, labels: torch.Tensor) -> Callable[..., torch.Tensor]:
+        """An epoch's smaller last batch is not compiled: it would cost a program of its own."""
+        return self.compiled if self.compiled and len(labels) == self.recipe.batch else batch_loss
+
+    def _settle(self) -> None:
+        """Add the steps whose losses were not looked at yet to the progress. Raises Diverged, at the step of the first
+        loss that is not finite, even if others were made after it."""
+        progress, waiting, self._waiting = self.progress, self._waiting, []
+        losses = torch.stack([loss for loss, _ in waiting]).tolist() if waiting else []
+        first = progress.step - len(waiting)
+        for step, (loss, (_, images)) in enumerate(zip(losses, waiting, strict=True), first):
+            progress.macs += PASSES * self._macs * images
+            progress.loss_sum += loss * images
+            progress.images += images
+            if not math.isfinite(progress.loss_sum):
+                progress.step = step + 1
+                raise Diverged(f"the training loss is not finite at step {step}")
 
     def _update_masks(self, gradients: Tensors) -> None:
         """After a step. An updater never sees what is not finite: the loss may be for a step longer than these."""
@@ -189,7 +218,9 @@ class Trainer:
 
     def state(self) -> Tensors:
         """All that a continued run needs: the network's state_dict, masks that may change under "mask/LAYER", the
-        optimiser's tensors under "optimiser/INDEX/NAME" and the progress as JSON bytes under "progress/json"."""
+        optimiser's tensors under "optimiser/INDEX/NAME" and the progress as JSON bytes under "progress/json".
+        Raises Diverged."""
+        self._settle()
         tensors = dict(self.net.state_dict()) | self.masking.state()
         for index, slots in self.optimiser.state_dict()["state"].items():
             for name, value in slots.items():
@@ -208,6 +239,7 @@ class Trainer:
                 _, index, slot = name.split("/")
                 self.optimiser.state[parameters[int(index)]][slot] = _like(parameters[int(index)], value)
         self.masking.restore(tensors)
+        self._waiting = []
         self._macs = self._cost(self.masking.densities())
         self.progress = progress_of(tensors)
 

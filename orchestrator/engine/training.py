@@ -46,6 +46,7 @@ def train_stage(
         "seconds": progress.seconds,
         "macs": progress.macs,
         "history": progress.history,
+        **({"compile_seconds": trainer.compiled.seconds} if trainer.compiled else {}),
         **diverged,
     }
 

@@ -109,6 +109,10 @@ class Recipe(Section):
     """What convolutions and linear maps multiply in while training (torch's autocast); weights, their gradients and the
     loss stay float32, and so do scores and evaluation. bfloat16 is faster on GPUs and on processors with AVX512-BF16
     or AMX, and slower on others."""
+    compile: bool = False
+    """Whether forward and backward passes of training are compiled (torch.compile), on a GPU into CUDA graphs. That
+    takes from seconds to minutes for each structure, once for each machine; an epoch's smaller last batch stays as it
+    is."""
     schedule: Schedule = Schedule()
     augmentation: Augmentation = Augmentation()
 

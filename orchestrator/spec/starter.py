@@ -44,6 +44,7 @@ recipe:                           # how every network is trained, dense and prun
   weight_decay: 5e-4              # L2 penalty on every parameter
   label_smoothing: 0.0
   precision: float32              # or bfloat16: faster on GPUs, and on processors with AVX512-BF16 or AMX
+  compile: false                  # true: torch.compile, and CUDA graphs; half a minute of the first trial's time
   schedule:                       # the learning rate over time, as a factor of lr
     name: cosine                  # or constant, or milestones, with
     # at: [80ep, 120ep]           # the steps, in epochs (ep) or iterations (it), that multiply it by gamma

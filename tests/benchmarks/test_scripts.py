@@ -121,20 +121,39 @@ def test_the_machine(monkeypatch):
 @pytest.mark.slow
 def test_train(tmp_path):
     figures = tmp_path / "train.json"
-    shown = run("train.py", "--nets", "digits", "--turns", "1", "--seconds", "0.1", "--json", str(figures), "--profile")
+    quick = ["--nets", "digits", "--turns", "1", "--seconds", "0.1", "--techniques", "--profile"]
+    shown = run("train.py", *quick, "--json", str(figures))
     assert "digits (64)" in shown
     assert "aten::convolution_backward" in shown
     (row,) = json.loads(figures.read_text())["rows"]
     rates = row["images_per_second"]
-    assert row["ratio"] == {kind: pytest.approx(rates[kind] / rates["plain"]) for kind in ("float32", "bfloat16")}
+    assert list(rates) == ["plain", "float32", "bfloat16", "float32, compiled", "bfloat16, compiled"]
+    assert row["ratio"] == {kind: pytest.approx(rate / rates["plain"]) for kind, rate in list(rates.items())[1:]}
     assert 0 < row["images_share"] < 1
-    assert all(share > 0 for share in [*row["floor_share"].values(), *row["two_at_once"].values()])
+    assert all(share > 0 for share in row["floor_share"].values())
+    minutes = 160 * 50_000 / rates["float32"] / 60
+    assert row["ticket_minutes"]["float32"] == pytest.approx(minutes)
+    assert row["compile_seconds"] > row["at_once"]["2"]["bfloat16, compiled"]["compile_seconds"] > 0
+    assert all(packed["times"] > 0 for packed in row["at_once"]["2"].values())
+    assert list(row["techniques"])[:3] == ["compile", "bfloat16", "channels_last"]
+    assert all(gain > 0 for gain in row["techniques"].values())
+
+
+@pytest.mark.slow
+def test_accuracy(tmp_path):
+    figures = tmp_path / "accuracy.json"
+    shown = run("accuracy.py", "--nets", "digits", "--seeds", "2", "--epochs", "4", "--json", str(figures))
+    found = json.loads(figures.read_text())["accuracy"]["digits"]
+    assert list(found) == ["plain", "float32", "bfloat16", "float32, compiled", "bfloat16, compiled"]
+    assert all(0.5 < accuracy < 1 for seeds in found.values() for accuracy in seeds)
+    assert "95 % interval" in shown
 
 
 def test_the_trainer_is_measured_where_neither_ray_nor_mlflow_is():
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['ray', 'mlflow', 'optuna'])); sys.path.insert(0, sys.argv[1])\n"
         "import train\n"
-        "train.Ours(train.contest('digits', None, train.torch.device('cpu')), 'float32').run(2)"
+        "import trainers\n"
+        "trainers.KINDS['float32'](trainers.contest(trainers.NETS['digits'], None, train.torch.device('cpu'))).run(2)"
     )
     subprocess.run([sys.executable, "-c", code, str(SCRIPTS)], check=True)

@@ -255,6 +255,18 @@ def test_what_cannot_be_made_to_fit_is_named(state: dict[str, torch.Tensor], sai
         fitted(_build("convnet", width=0.25), state)
 
 
+def test_a_vgg_without_a_layer_trains() -> None:
+    """Of two activations in a row that both wrote in place, the first one's gradient could not be computed."""
+    net = build(Model(name="vgg11"), 10, CIFAR, seed=1)
+    gone = [str(at) for at, module in enumerate(net.features) if isinstance(module, nn.Conv2d)][3]
+    names = tuple(f"features.{at}." for at in (gone, int(gone) + 1))
+    left = {name: value for name, value in net.state_dict().items() if not name.startswith(names)}
+    made = fitted(net, left)
+    made(torch.randn(2, *CIFAR)).sum().backward()
+    assert all(parameter.grad is not None for parameter in made.parameters())
+    assert all(module.inplace for module in net.modules() if isinstance(module, nn.ReLU))
+
+
 def test_layers_that_do_not_fit_each_other_are_found_by_an_image() -> None:
     state = _changed(conv2__weight=torch.zeros(8, 3, 3, 3))
     net = _build("convnet", width=0.25)

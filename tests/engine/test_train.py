@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -24,8 +25,9 @@ from tiny_training import (
 from torch import nn
 from torch.nn import functional as F
 
+from orchestrator.engine import train
 from orchestrator.engine.seeds import generator
-from orchestrator.engine.train import Diverged, Trainer, evaluate, learning_rate, steps_per_epoch
+from orchestrator.engine.train import Batch, Diverged, Trainer, evaluate, learning_rate, steps_per_epoch
 
 # Removed weights
 
@@ -202,6 +204,37 @@ def test_a_loss_that_is_not_finite_diverges() -> None:
     trainer, _ = _linear_trainer(lr=1e300, weight_decay=1e10)
     with pytest.raises(Diverged, match=r"training loss is not finite at step [12]"):
         trainer.run(12)
+
+
+class Spoilt(Noise):
+    """The images of one step are not finite."""
+
+    def training(self, plan: Iterable[tuple[torch.Tensor, torch.Generator]]) -> Iterator[Batch]:
+        for step, (images, labels) in enumerate(super().training(plan)):
+            yield images * (torch.nan if step == 4 else 1), labels
+
+
+@pytest.mark.parametrize("waiting", [1, 2, 32])
+def test_a_loss_looked_at_later_diverges_at_its_own_step(waiting: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "WAITING", waiting)
+    trainer = Trainer(make_net(), Spoilt(), IMAGES, make_recipe(**SGD), 5, 0, cost=lambda _: 10.0)
+    with pytest.raises(Diverged, match="not finite at step 4"):
+        trainer.run(12)
+    assert trainer.progress.step == 5
+    assert len(trainer.progress.history) == 1
+    assert trainer.progress.macs == 3 * 10 * (IMAGES + 2 * BATCH)
+
+
+@pytest.mark.parametrize("waiting", [1, 2])
+def test_when_losses_are_looked_at_changes_nothing(waiting: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = make_trainer(make_recipe(**SGD))
+    usual.run(8)
+    monkeypatch.setattr(train, "WAITING", waiting)
+    other = make_trainer(make_recipe(**SGD))
+    other.run(8)
+    usual.progress.history, other.progress.history = [], []  # which say when
+    assert usual.progress == other.progress
+    assert usual.progress.images == 2 * BATCH
 
 
 def test_a_weight_that_is_not_finite_at_the_end_diverges() -> None:

@@ -17,7 +17,8 @@ BASE = {
     "methods": "methods: [dense]",
 }
 RECIPE_KEYS = (
-    "epochs, batch, optimiser, lr, momentum, nesterov, weight_decay, label_smoothing, precision, schedule, augmentation"
+    "epochs, batch, optimiser, lr, momentum, nesterov, weight_decay, label_smoothing, precision, compile, schedule, "
+    "augmentation"
 )
 TOP_KEYS = (
     "name, data, model, recipe, methods, sparsities, seeds, search, prunable, resources, concurrency, failures, "

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from orchestrator.engine.data.sending import sent
+
 RATIOS = (3 / 4, 4 / 3)
 """Width over height that a random cut may have."""
 
@@ -22,7 +24,7 @@ def crop(images: torch.Tensor, padding: int, generator: torch.Generator) -> torc
     count, height, width, channels = images.shape
     padded = images.new_zeros(count, height + 2 * padding, width + 2 * padding, channels)
     padded[:, padding : padding + height, padding : padding + width] = images
-    top, left = torch.randint(2 * padding + 1, (2, count), generator=generator).to(images.device)
+    top, left = sent(torch.randint(2 * padding + 1, (2, count), generator=generator), images.device)
     # a view of every window of every image: picking one of each copies nothing else, whole rows at a time
     image, row, column, _ = padded.stride()
     places = 2 * padding + 1
@@ -33,7 +35,7 @@ def crop(images: torch.Tensor, padding: int, generator: torch.Generator) -> torc
 
 def flip(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Mirror each image (N, H, W, C) left to right with probability 1/2."""
-    mirror = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
+    mirror = sent(torch.rand(len(images), generator=generator) < 0.5, images.device)
     return torch.where(mirror[:, None, None, None], images.flip(2), images)
 
 
@@ -77,7 +79,7 @@ def cut_and_resize(images: torch.Tensor, scale: tuple[float, float], generator: 
     count, height, width, _ = images.shape
     cuts = Cuts.draw(count, scale, generator)
     parts = [cuts.of(image, height, width) for image in range(count)]
-    top, left, tall, wide = torch.tensor(parts, dtype=torch.float32, device=images.device).T[..., None]
+    top, left, tall, wide = sent(torch.tensor(parts, dtype=torch.float32), images.device).T[..., None]
     # each pixel's centre in its part; not beyond the part, whose edges repeat
     rows = top + ((torch.arange(height, device=images.device) + 0.5) * tall / height - 0.5).clamp(min=0)
     columns = left + ((torch.arange(width, device=images.device) + 0.5) * wide / width - 0.5).clamp(min=0)
@@ -92,7 +94,7 @@ def rotate(images: torch.Tensor, degrees: float, generator: torch.Generator) -> 
     count, height, width, _ = images.shape
     angles = torch.empty(count, dtype=torch.float64).uniform_(-degrees, degrees, generator=generator)
     angles = (angles * (math.pi / 180))[:, None, None]
-    cosine, sine = angles.cos().float().to(images.device), angles.sin().float().to(images.device)
+    cosine, sine = sent(angles.cos().float(), images.device), sent(angles.sin().float(), images.device)
     down = torch.arange(height, device=images.device)[None, :, None] - (height - 1) / 2
     across = torch.arange(width, device=images.device)[None, None, :] - (width - 1) / 2
     columns = across * cosine - down * sine + (width - 1) / 2

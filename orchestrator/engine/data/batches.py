@@ -9,6 +9,7 @@ import torch
 
 from orchestrator.engine.data import augment
 from orchestrator.engine.data.dataset import DataError, DataSet, Images, Lazy, Split
+from orchestrator.engine.data.sending import sent
 from orchestrator.engine.data.stream import ahead, begin
 from orchestrator.spec.models import Augmentation
 
@@ -101,7 +102,7 @@ class Batches:
 
         def finish() -> Batch:
             images = self._augment(gathered(), generator, cut_already=cuts is not None)
-            return self._normalise(images), self._labels["train"][indices.to(self.device)]
+            return self._normalise(images), self._labels["train"][sent(indices, self.device)]
 
         return finish
 
@@ -111,9 +112,9 @@ class Batches:
         """Begin to read; the call that is returned gives raw images uint8 (N, H, W, C) on the device."""
         rows = self._splits[split].indices[positions.numpy()]
         if split in self._resident:
-            return lambda: self._resident[split][torch.from_numpy(rows).to(self.device)]
+            return lambda: self._resident[split][sent(torch.from_numpy(rows), self.device)]
         images = begin(self._splits[split].images, rows, cuts)
-        return lambda: torch.from_numpy(images()).to(self.device)
+        return lambda: sent(torch.from_numpy(images()), self.device)
 
     def _augment(self, images: torch.Tensor, generator: torch.Generator, cut_already: bool) -> torch.Tensor:
         if self.augmentation.crop:

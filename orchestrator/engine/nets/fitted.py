@@ -45,6 +45,8 @@ def fitted(net: nn.Module, weights: Mapping[str, torch.Tensor], shape: tuple[int
     tied = _tied(made)
     for name in removed:
         made.set_submodule(name, nn.Identity())
+    if removed:
+        _not_in_place(made)
     before = None
     for name, module in made.named_modules():
         own = {key: wanted[_join(name, key)] for key in _own(module)}
@@ -81,6 +83,14 @@ def _ancestors(name: str) -> list[str]:
 
 def _within(name: str, removed: list[str]) -> bool:
     return any(path in removed for path in _ancestors(name))
+
+
+def _not_in_place(net: nn.Module) -> None:
+    """Have activations write to memory of their own: what one of them overwrites after a layer before it is gone may
+    be what another's gradient is computed from (a ReLU's from its output)."""
+    for module in net.modules():
+        if getattr(module, "inplace", False) is True:
+            module.inplace = False  # type: ignore[assignment]
 
 
 def _own(module: nn.Module) -> list[str]:
