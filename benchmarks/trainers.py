@@ -139,7 +139,7 @@ class Ours:
             "compile": compiled and without != "compile",
         }
         recipe = contest.setting.spec.recipe.model_copy(update=changes)
-        net = placed(contest.net(), contest.device, contest.data.shape)
+        net = placed(contest.net(), contest.device, contest.data.shape, trains=True)
         nchw = without == "channels_last"
         if nchw:
             net = contest.net().to(contest.device)

@@ -277,7 +277,7 @@ class TrialBench(PlanningBench):
         kept = self.masks(Stage(masks[0]), weights) if masks else {}
         if bad := [name for name, value in weights.items() if not torch.isfinite(value).all()]:
             raise ValueError(f"the weights to train from are not finite: {bad[0]!r} holds NaN or infinity")
-        net = self.net(weights)
+        net = self._placed(weights, trains=True)
         images = len(self.setting.data.train.labels)
         there = [layer for layer in self.layers if layer.parameter in weights]
         if request.updater and not kept:
@@ -310,10 +310,13 @@ class TrialBench(PlanningBench):
 
     def net(self, weights: Tensors) -> nn.Module:
         """See Workbench."""
+        return self._placed(weights, trains=False)
+
+    def _placed(self, weights: Tensors, trains: bool) -> nn.Module:
         net, shape = self._build(), self.setting.data.shape
         if structure_of(net) != structure_of(weights):
             net = fitted(net, weights, shape)
-        net = placed(net, self.device, shape)
+        net = placed(net, self.device, shape, trains)
         load_values(net, weights)
         return net.train()
 

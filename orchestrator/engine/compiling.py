@@ -61,7 +61,8 @@ class CompiledOnce:
         require_compiler(WITHOUT)
         self.seconds = 0.0
         """What compiling has taken, with the first call."""
-        self._function, self._program = function, None
+        self._function = function
+        self._program: Callable[..., torch.Tensor] | None = None
         # whole passes are then recorded as CUDA graphs, of one launch each
         self._settings = {"mode": "reduce-overhead"} if device.type == "cuda" else {}
 

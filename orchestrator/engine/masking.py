@@ -35,7 +35,7 @@ class Masking:
         named = dict(net.named_parameters())
         self.updating, self.seed = updating, seed
         self.parameters = {name: named[name] for name in masks}
-        self.factors = {name: mask.to(named[name]) for name, mask in masks.items()}
+        self.factors = {name: torch.empty_like(named[name]).copy_(mask) for name, mask in masks.items()}
         """Masks as 1 and 0, in the parameter's type and memory format."""
         self.zero()
 

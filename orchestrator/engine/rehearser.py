@@ -89,7 +89,7 @@ class Rehearser:
         """Make a step of training: the first one of a process loads much."""
         setting, device = self.setting(trial), device_for(self.setting(trial))
         shape = setting.data.shape
-        net = placed(nets.build(trial.model, len(setting.data.classes), shape, trial.seed), device, shape)
+        net = placed(nets.build(trial.model, len(setting.data.classes), shape, trial.seed), device, shape, trains=True)
         batches = Batches(setting.data, self.spec.recipe.augmentation, device)
         Trainer(net, batches, len(setting.data.train.labels), self.spec.recipe, trial.seed, 0).run(1)
 

@@ -7,16 +7,20 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from orchestrator.engine.nets.small_maps import SmallMapConv2d, computes
+
 VECTOR = 8
 """Floats of an AVX2 register."""
 SMALL_MAP = 16
 """Places (height x width) of a map, 4x4: up to here oneDNN's kernels for channels_last are slow where channels are
 many."""
 MANY_CHANNELS = 256
+VERY_MANY_CHANNELS = 512
 
 
-def placed(net: nn.Module, device: torch.device, shape: tuple[int, int, int]) -> nn.Module:
-    """The network on a device, in channels_last. `shape`: that of an image (C, H, W).
+def placed(net: nn.Module, device: torch.device, shape: tuple[int, int, int], trains: bool = False) -> nn.Module:
+    """The network on a device, in channels_last. `shape`: that of an image (C, H, W). `trains`: whether it is to be
+    trained, or to compute once.
 
     On a CPU some convolutions compute in torch's own format:
 
@@ -24,14 +28,21 @@ def placed(net: nn.Module, device: torch.device, shape: tuple[int, int, int]) ->
       buffers on processors without AVX-512, and the process dies;
     - those of many channels on small maps, which take 0.54 (512 channels, 2x2) to 0.82 (256, 4x4) of the time so,
       forward and backward, with AVX-512, and 0.67 to 1.07 with AVX2 (batch 64); on larger maps and with fewer
-      channels channels_last is the faster."""
+      channels channels_last is the faster.
+
+    Of the latter, 3x3 ones of 512 channels are matrix products where they train (`SmallMapConv2d`): with AVX-512 and
+    batches of 64 that takes 0.36 (2x2) to 0.79 (4x4) of the time in torch's own format, in bfloat16 0.14 to 0.36; at
+    batch 1 a forward pass takes 1.2 to 2.2 times as long."""
     net = net.to(device).to(memory_format=torch.channels_last)
     if device.type == "cpu":
         for module in net.modules():
             if isinstance(module, nn.Conv2d) and is_small_and_strided(module.weight, module.stride):
                 _compute_in_own_format(module)
         for module in _on_small_maps(net, shape):
-            _compute_in_own_format(module)
+            if trains and computes(module) and max(module.weight.shape[:2]) >= VERY_MANY_CHANNELS:
+                module.__class__ = SmallMapConv2d
+            else:
+                _compute_in_own_format(module)
     return net
 
 
