@@ -1,7 +1,7 @@
 """How fast a ticket trains: Jackpot's trainer beside a plain loop, on the same network, images and batch, one thread.
 
     python -m benchmarks.train [--device cpu|cuda] [--root IMAGES] [--nets resnet20,vgg19] [--turns N] [--seconds S]
-        [--at-once 2] [--techniques] [--profile] [--json FILE]
+        [--kinds "plain;float32;..."] [--at-once 2] [--techniques] [--profile] [--json FILE]
 
 The plain loop: contiguous NCHW, a DataLoader of 2 workers with torchvision's transforms, and after each backward pass
 the gradient set to zero wherever the weight is zero, as the code of Su et al. (2020) does. Each loop has a process of
@@ -28,7 +28,7 @@ from loops import Loop, run_at_once
 from machine import about, matmul_rate
 from rich.console import Console
 from rich.table import Table
-from trainers import FULL, KINDS, NETS, OURS, TECHNIQUES
+from trainers import FULL, KINDS, NETS, TECHNIQUES
 
 from orchestrator.engine.train import PASSES
 
@@ -54,18 +54,18 @@ def in_turns(loops: Mapping[str, Loop], turns: int, seconds: float) -> dict[str,
 
 def alone(name: str, asked: argparse.Namespace) -> dict[str, Any]:
     """Each kind by itself."""
-    loops = {kind: Loop(name, asked.root, asked.device, kind) for kind in KINDS}
+    loops = {kind: Loop(name, asked.root, asked.device, kind) for kind in asked.kinds}
     seconds = in_turns(loops, asked.turns, asked.seconds)
     steps = max(10, round(asked.seconds / seconds["float32"]))
     images = statistics.median(loops["float32"].told("images", steps) for _ in range(asked.turns))
     found = {
         "seconds": seconds,
         "images": images,
-        "compile_seconds": loops[FULL].told("compile"),
+        "compile_seconds": loops[FULL].told("compile") if FULL in loops else 0.0,
         **loops["plain"].told("flops"),
     }
     if asked.profile:
-        for kind in BESIDE:
+        for kind in beside(asked):
             print(f"\n{name}, {kind}:\n{loops[kind].told('profile')}")
     for loop in loops.values():
         loop.end()
@@ -92,20 +92,25 @@ def row(name: str, asked: argparse.Namespace, rates: dict[str, float]) -> dict[s
     seconds, batch = own["seconds"], own["batch"]
     flops = 2 * PASSES * own["macs"] * batch
     packed = {
-        str(count): {kind: at_once(name, asked, kind, count, seconds[kind]) for kind in BESIDE}
+        str(count): {kind: at_once(name, asked, kind, count, seconds[kind]) for kind in beside(asked)}
         for count in asked.at_once
     }
     return {
         "net": name,
         "batch": batch,
-        "images_per_second": {kind: batch / seconds[kind] for kind in KINDS},
-        "ratio": {kind: seconds["plain"] / seconds[kind] for kind in OURS},
+        "images_per_second": {kind: batch / seconds[kind] for kind in seconds},
+        "ratio": {kind: seconds["plain"] / seconds[kind] for kind in seconds if kind != "plain"},
         "images_share": own["images"] / seconds["float32"],
-        "floor_share": {kind: flops / rates[precision(kind)] / seconds[kind] for kind in KINDS},
+        "floor_share": {kind: flops / rates[precision(kind)] / seconds[kind] for kind in seconds},
         "compile_seconds": own["compile_seconds"],
         "at_once": packed,
-        "ticket_minutes": {kind: TICKET * seconds[kind] / batch / 60 for kind in KINDS},
+        "ticket_minutes": {kind: TICKET * seconds[kind] / batch / 60 for kind in seconds},
     }
+
+
+def beside(asked: argparse.Namespace) -> list[str]:
+    """The kinds that are also run several at a time, and profiled."""
+    return [kind for kind in BESIDE if kind in asked.kinds]
 
 
 def precision(kind: str) -> str:
@@ -126,25 +131,26 @@ def techniques(name: str, asked: argparse.Namespace) -> dict[str, float]:
 def show(rows: list[dict[str, Any]], device: str) -> None:
     """Print the tables."""
     table = Table(title=f"images a second of training, {device}; ratios to the plain loop of the same run")
-    for column in ("net (batch)", *KINDS, "making images, of a step", "compiling, s"):
+    for column in ("net (batch)", *rows[0]["images_per_second"], "making images, of a step", "compiling, s"):
         table.add_column(column)
     for each in rows:
         cells = [f"{each['images_per_second']['plain']:.4g} ({each['floor_share']['plain']:.0%} of the floor)"]
-        for kind in OURS:
+        for kind in each["ratio"]:
             rate, ratio, share = (each[what][kind] for what in ("images_per_second", "ratio", "floor_share"))
             cells.append(f"{rate:.4g}: {ratio:.2f} ({share:.0%})")
         images, compiling = f"{each['images_share']:.1%}", f"{each['compile_seconds']:.0f}"
         table.add_row(f"{each['net']} ({each['batch']})", *cells, images, compiling)
     Console(width=170).print(table)
     several = Table(title="minutes a ticket alone, and tickets an hour of several at a time over those of one")
-    for column in ("net", "trials", *BESIDE, "compiling from the cache, s"):
+    kinds = [kind for kind in BESIDE if kind in rows[0]["ticket_minutes"]]
+    for column in ("net", "trials", *kinds, "compiling from the cache, s"):
         several.add_column(column)
     for each in rows:
-        minutes = [f"{each['ticket_minutes'][kind]:.3g} min" for kind in BESIDE]
+        minutes = [f"{each['ticket_minutes'][kind]:.3g} min" for kind in kinds]
         several.add_row(each["net"], "1", *minutes, f"{each['compile_seconds']:.0f} (empty)")
         for count, packed in each["at_once"].items():
-            times = [f"{packed[kind]['times']:.2f}" for kind in BESIDE]
-            several.add_row("", count, *times, f"{packed[FULL]['compile_seconds']:.1f}")
+            times = [f"{packed[kind]['times']:.2f}" for kind in kinds]
+            several.add_row("", count, *times, f"{packed.get(FULL, {}).get('compile_seconds', 0.0):.1f}")
     Console(width=170).print(several)
 
 
@@ -167,6 +173,7 @@ def main() -> None:
     parser.add_argument("--nets", default=",".join(NETS), help="which of them")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of a turn, about")
+    parser.add_argument("--kinds", default=";".join(KINDS), help=f"which of {'; '.join(KINDS)}")
     parser.add_argument("--at-once", type=int, nargs="*", help="trials at a time; on a GPU 2 4 8, else 2")
     parser.add_argument("--json", type=Path, help="where to write all of it")
     parser.add_argument("--profile", action="store_true", help="where the time goes, before and after")
@@ -175,6 +182,9 @@ def main() -> None:
     chosen = [name.strip() for name in asked.nets.split(",")]
     if unknown := [name for name in chosen if name not in NETS]:
         parser.error(f"--nets: unknown {unknown[0]!r}; known: {', '.join(NETS)}")
+    asked.kinds = [kind.strip() for kind in asked.kinds.split(";")]
+    if asked.kinds[:2] != ["plain", "float32"] or set(asked.kinds) - set(KINDS):
+        parser.error(f"--kinds: plain and float32 first, then any of {'; '.join(list(KINDS)[2:])}")
     if asked.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch sees no GPU here")
     asked.at_once = AT_ONCE[asked.device] if asked.at_once is None else asked.at_once

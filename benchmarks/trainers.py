@@ -194,7 +194,6 @@ KINDS: dict[str, Callable[[Contest], Plain | Ours]] = {
     "float32, compiled": partial(Ours, precision="float32", compiled=True),
     "bfloat16, compiled": partial(Ours, precision="bfloat16", compiled=True),
 }
-OURS = [name for name in KINDS if name != "plain"]
 FULL = "bfloat16, compiled"
 TECHNIQUES = (
     "compile", "bfloat16", "channels_last", "fused optimiser", "masks at once", "losses looked at together",
