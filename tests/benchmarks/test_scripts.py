@@ -121,25 +121,34 @@ def test_the_machine(monkeypatch):
 @pytest.mark.slow
 def test_train(tmp_path):
     figures = tmp_path / "train.json"
-    quick = ["--nets", "digits", "--turns", "1", "--seconds", "0.1", "--techniques", "--profile"]
+    quick = ["--nets", "digits", "--turns", "1", "--seconds", "0.1", "--kinds", "plain;float32;bfloat16", "--profile"]
     shown = run("train.py", *quick, "--json", str(figures))
     assert "digits (64)" in shown
     assert "aten::convolution_backward" in shown
     (row,) = json.loads(figures.read_text())["rows"]
     rates = row["images_per_second"]
-    assert list(rates) == ["plain", "float32", "bfloat16", "float32, compiled", "bfloat16, compiled"]
+    assert list(rates) == ["plain", "float32", "bfloat16"]
     assert row["ratio"] == {kind: pytest.approx(rate / rates["plain"]) for kind, rate in list(rates.items())[1:]}
     assert 0 < row["images_share"] < 1
     assert all(share > 0 for share in row["floor_share"].values())
     minutes = 160 * 50_000 / rates["float32"] / 60
     assert row["ticket_minutes"]["float32"] == pytest.approx(minutes)
-    assert row["compile_seconds"] > row["at_once"]["2"]["bfloat16, compiled"]["compile_seconds"] > 0
+    assert list(row["at_once"]["2"]) == ["plain", "float32"]
     assert all(packed["times"] > 0 for packed in row["at_once"]["2"].values())
+
+
+@pytest.mark.soak  # compiles in a dozen processes
+def test_train_compiled(tmp_path):
+    figures = tmp_path / "train.json"
+    quick = ["--nets", "digits", "--turns", "1", "--seconds", "0.1", "--techniques"]
+    run("train.py", *quick, "--json", str(figures))
+    (row,) = json.loads(figures.read_text())["rows"]
+    assert row["compile_seconds"] > row["at_once"]["2"]["bfloat16, compiled"]["compile_seconds"] > 0
     assert list(row["techniques"])[:3] == ["compile", "bfloat16", "channels_last"]
     assert all(gain > 0 for gain in row["techniques"].values())
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # likewise
 def test_accuracy(tmp_path):
     figures = tmp_path / "accuracy.json"
     shown = run("accuracy.py", "--nets", "digits", "--seeds", "2", "--epochs", "4", "--json", str(figures))
