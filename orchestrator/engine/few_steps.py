@@ -57,6 +57,8 @@ class FewSteps(Trainer):
 
         def mark() -> None:
             on_step()
+            if self.compiled and not self.compiled.seconds:
+                return  # the step that compiles is no measure of others
             marks.append(time.perf_counter())
             if len(marks) - 1 == most or (most is None and enough(marks)):
                 raise _Enough
