@@ -14,6 +14,7 @@ from torch import nn
 
 from orchestrator.engine import compiling
 from orchestrator.engine.compiling import CannotCompile
+from orchestrator.engine.few_steps import FewSteps, Timings
 from orchestrator.engine.train import Trainer, weights_of
 
 COMPILED: dict[str, Any] = {**SGD, "compile": True}
@@ -111,6 +112,15 @@ def test_networks_of_one_shape_share_a_program(monkeypatch: pytest.MonkeyPatch) 
     make_trainer(make_recipe(**COMPILED), seed=6).run(2)
     assert not counters["stats"]["unique_graphs"]
     assert not counters["inductor"]
+
+
+def test_a_forecast_does_not_take_compiling_for_a_step() -> None:
+    timings, net = Timings(), make_net()
+    trainer = FewSteps(timings, "kind", net, Noise(), IMAGES, make_recipe(**COMPILED), 5, 0, make_masks(net))
+    trainer.run(12)
+    assert trainer.progress.step == 12
+    assert trainer.compiled is not None
+    assert 0 < timings.steps["kind"] < trainer.compiled.seconds
 
 
 class Branches(nn.Module):
