@@ -28,7 +28,8 @@ from scipy import stats
 from trainers import KINDS, NETS, Ours, Plain, contest
 
 from orchestrator.engine.data import Batches
-from orchestrator.engine.train import evaluate, learning_rate
+from orchestrator.engine.evaluating import evaluate
+from orchestrator.engine.train import learning_rate
 from orchestrator.spec.models import Recipe
 
 CHOSEN: dict[str, dict[str, Any]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -20,7 +20,9 @@ from methods.method import Method
 from orchestrator.engine import nets
 from orchestrator.engine.computing import computed
 from orchestrator.engine.data import Batches
-from orchestrator.engine.macs import Macs, sparse_macs
+from orchestrator.engine.evaluating import evaluate
+from orchestrator.engine.latencies import Latencies
+from orchestrator.engine.macs import macs_by_parameter
 from orchestrator.engine.masking import Updating, checked_masks, masks_in
 from orchestrator.engine.nets.copies import load_values
 from orchestrator.engine.nets.fitted import fitted, structure_of
@@ -31,9 +33,8 @@ from orchestrator.engine.seeds import derive, generator, seed_globals
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.speed import NAMES
 from orchestrator.engine.store import Store
-from orchestrator.engine.structures import Subject
 from orchestrator.engine.ticket import read_part
-from orchestrator.engine.train import Diverged, Trainer, evaluate, weights_of
+from orchestrator.engine.train import Diverged, Trainer, weights_of
 from orchestrator.engine.training import train_stage
 from orchestrator.engine.watch import Blocked, Busy, StageFailed, Stopped, Watch, unwritable
 
@@ -57,12 +58,12 @@ class TrialBench(PlanningBench):
         self.store, self.device, self.watch = store, device, watch or Watch()
         self._jobs: dict[str, Request] = {}
         self._recent: dict[str, Tensors] = {}
-        self._subjects: dict[str, Subject] = {}
         super().__init__(setting, method, seed, sparsity)
 
     def _stand_on(self, setting: Setting) -> None:
         super()._stand_on(setting)
         self._batches: Batches | None = None
+        self.latencies = Latencies(self)
 
     @property
     def batches(self) -> Batches:
@@ -73,13 +74,13 @@ class TrialBench(PlanningBench):
 
     def _ask(self, request: Request) -> None:
         super()._ask(request)
-        self._ensure(request)
+        self.ensure(request)
 
     def meta(self, key: str) -> dict[str, Any]:
         """The record of a stage that this trial has asked for. Raises Diverged where that is its result."""
         meta = self.store.meta(key)
         while meta is None:  # damaged since it was made, and set aside
-            self._ensure(self._jobs[key])
+            self.ensure(self._jobs[key])
             meta = self.store.meta(key)
         if reason := meta.get("diverged"):
             known = {name: meta[name] for name in ("at", "seconds", "history")}
@@ -92,7 +93,7 @@ class TrialBench(PlanningBench):
             return {layer.name: torch.ones(layer.shape, dtype=torch.bool) for layer in self.layers}
         if key not in self._recent:
             while (found := self.store.read(key)) is None:
-                self._ensure(self._jobs[key])
+                self.ensure(self._jobs[key])
             while len(self._recent) > 1:  # two are enough: the weights and masks that the next stage starts from
                 del self._recent[next(iter(self._recent))]
             self._recent[key] = found[0]
@@ -122,7 +123,9 @@ class TrialBench(PlanningBench):
             return {name: torch.ones(shape, dtype=torch.bool) for name, shape in shapes.items()}
         return checked_masks(self.value(masks.key), shapes)
 
-    def _ensure(self, request: Request) -> None:
+    def ensure(self, request: Request) -> None:
+        """Have a stage in the store: made by another process, or here. Raises Stopped, Busy, Blocked, StageFailed and
+        Diverged."""
         self._jobs[request.key] = request
         began = time.monotonic()
         while not self.store.has(request.key):
@@ -156,7 +159,7 @@ class TrialBench(PlanningBench):
             "compute": bench._compute,
             "evaluate": bench._evaluate,
             "latency": bench._latency,
-            "measure": bench._measure,
+            "measure": bench.latencies.make,
         }
         try:
             tensors, meta = makers[request.kind](request)
@@ -213,7 +216,7 @@ class TrialBench(PlanningBench):
         return tensors, meta
 
     def _latency(self, request: Request) -> tuple[Tensors, dict]:
-        records = (self.watch.elsewhere or self.measured)(request.inputs[0], request.options["runtimes"])
+        records = (self.watch.elsewhere or self.latencies.measured)(request.inputs[0], request.options["runtimes"])
         tensors = {
             f"{name}/b{record['batch']}": torch.tensor(record[name], dtype=torch.float64)
             for record in records
@@ -221,47 +224,6 @@ class TrialBench(PlanningBench):
             if record["runtime"] == "dense" and name in record
         }
         return tensors, {"records": records}
-
-    def measurement(self, stage: str, runtime: str) -> str:
-        """The key of the measurement of a stage's weights in a runtime: networks of the same structure share it.
-        Raises ValueError where they cannot run in it here."""
-        with self.watch.quiet.working():  # the network is compacted
-            return self._subject(stage).key(runtime)
-
-    def measured(self, stage: str, runtimes: Sequence[str]) -> list[dict[str, Any]]:
-        """The latency records of the network with a stage's weights on this machine, runtime by runtime."""
-        dense = self._records(stage, "dense", self._subject(stage).key("dense"))
-        found = {"dense": dense} | {name: self._beside(stage, name, dense) for name in runtimes if name != "dense"}
-        return [record for runtime in runtimes for record in found[runtime]]
-
-    def _beside(self, stage: str, runtime: str, dense: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The records of another runtime, given those of `dense`."""
-        try:
-            key = self.measurement(stage, runtime)
-        except ValueError as error:
-            return self._subject(stage).impossible(runtime, error)
-        if runtime == "compact" and not self._subject(stage).compact.changed:
-            return self._subject(stage).unchanged(dense)
-        return self._records(stage, runtime, key)
-
-    def _records(self, stage: str, runtime: str, key: str) -> list[dict[str, Any]]:
-        self._ensure(Request(key, "measure", (stage,), options={"runtime": runtime}, bench=self))
-        records: list[dict[str, Any]] = self.meta(key)["records"]
-        return records
-
-    def _measure(self, request: Request) -> tuple[Tensors, dict]:
-        subject = self._subject(request.inputs[0])
-        with self.watch.quiet.working():  # a compiler works for a minute, and may be heard
-            ready = subject.prepare(request.options["runtime"])
-        with self.watch.quiet.alone():
-            return {}, {"records": subject.measure(ready)}
-
-    def _subject(self, stage: str) -> Subject:
-        """A stage's weights as what is to be measured; the last is kept, so that it is compacted once."""
-        if stage not in self._subjects:
-            weights = weights_of(self.value(stage))
-            self._subjects = {stage: Subject(self.setting, weights, self.device)}
-        return self._subjects[stage]
 
     def _train(self, request: Request) -> tuple[Tensors, dict]:
         before = self._cuts_before(request)
@@ -291,7 +253,7 @@ class TrialBench(PlanningBench):
             request.start,
             {layer.parameter: kept[layer.name] for layer in there if layer.name in kept},
             Updating(request.updater, there) if request.updater else None,
-            partial(_macs, self.setting.macs_of(weights), {layer.parameter: layer.name for layer in there}),
+            partial(macs_by_parameter, self.setting.macs_of(weights), {layer.parameter: layer.name for layer in there}),
         )
 
     def _cuts_before(self, request: Request) -> list[Request]:
@@ -299,7 +261,7 @@ class TrialBench(PlanningBench):
         steps = [step for step in self.watch.cuts.get(request.run, []) if request.start < step < request.until]
         cuts = [replace(request, key=training_key(request.run, step), until=step) for step in sorted(steps)]
         for cut in cuts:
-            self._ensure(cut)
+            self.ensure(cut)
         return cuts
 
     # What a computed function may use
@@ -336,8 +298,3 @@ class TrialBench(PlanningBench):
     def generator(self, purpose: str, *parts: int | str) -> torch.Generator:
         """See Workbench."""
         return generator(self.seed, purpose, *parts)
-
-
-def _macs(counted: Macs, layers: Mapping[str, str], densities: Mapping[str, float]) -> float:
-    """Multiply-accumulates of one image, given the density of each masked parameter; `layers`: their layers' names."""
-    return sparse_macs(counted, {layers[name]: density for name, density in densities.items()})

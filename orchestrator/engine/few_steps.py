@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import nn
 
-from orchestrator.engine.train import Batch, Trainer, evaluate, learning_rate
+from orchestrator.engine.evaluating import Batch, evaluate
+from orchestrator.engine.train import Trainer, learning_rate
 
 WARM, LEAST = 3, 5
 """Steps of a training that are not timed, because the first ones are slow; and that are timed, at least."""
@@ -107,9 +108,9 @@ class _First:
 
 def evaluation_seconds(net: nn.Module, data: Any, split: str) -> float:
     """Seconds of evaluating a network on a whole split, from the time of its first batches."""
-    evaluate(net, _First(data, 0.0), split)  # type: ignore[arg-type]  # of training it is asked for nothing
+    evaluate(net, _First(data, 0.0), split)
     first = _First(data, EVALUATION_SECONDS)
     began = time.perf_counter()
-    evaluate(net, first, split)  # type: ignore[arg-type]
+    evaluate(net, first, split)
     seconds = time.perf_counter() - began
     return seconds * len(getattr(data.data, split).labels) / first.images if first.images else 0.0

@@ -67,3 +67,8 @@ def sparse_macs(macs: Macs, densities: Mapping[str, float]) -> float:
     (fraction kept). Layers that `densities` leaves out, and what is in no layer, count fully."""
     saved = sum(count * (1 - densities.get(name, 1.0)) for name, count in macs.layers.items())
     return macs.total - saved
+
+
+def macs_by_parameter(macs: Macs, layers: Mapping[str, str], densities: Mapping[str, float]) -> float:
+    """`sparse_macs`, given the density of each masked parameter; `layers`: their layers' names."""
+    return sparse_macs(macs, {layers[name]: density for name, density in densities.items()})

@@ -17,6 +17,7 @@ from orchestrator.engine.data import Batches
 from orchestrator.engine.few_steps import FewSteps, Timings, evaluation_seconds
 from orchestrator.engine.files import digest
 from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.latencies import Latencies
 from orchestrator.engine.nets.copies import with_zeros
 from orchestrator.engine.nets.fitted import structure_of
 from orchestrator.engine.nets.placing import placed
@@ -145,6 +146,10 @@ class _Bench(TrialBench):
             setting, trial.method_class, trial.seed, trial.sparsity, rehearser.folder.store, device_for(setting)
         )
 
+    def _stand_on(self, setting: Setting) -> None:
+        super()._stand_on(setting)
+        self.latencies = _Guessed(self)
+
     def _make(self, request: Request) -> None:
         before, began = self.rehearser.timings.spent, time.perf_counter()
         super()._make(request)
@@ -193,9 +198,13 @@ class _Bench(TrialBench):
             self.rehearser.timings.spent += time.perf_counter() - began
         return self.rehearser.timings.evaluations[named]
 
+
+class _Guessed(Latencies):
+    """Latencies that are not measured."""
+
     def measured(self, stage: str, runtimes: Sequence[str]) -> list[dict[str, Any]]:
         """Records as if latency went with multiply-accumulates: how long measuring takes is asked of others."""
-        now, dense = self.macs(weights_of(self.value(stage))), self.macs(None)
+        now, dense = self._bench.macs(weights_of(self._bench.value(stage))), self._bench.macs(None)
         return [
             {
                 "runtime": "dense",
@@ -204,5 +213,5 @@ class _Bench(TrialBench):
                 "dense_ms": float(dense),
                 "speedup": dense / max(1, now),
             }
-            for batch in self.setting.spec.latency.batches
+            for batch in self._bench.setting.spec.latency.batches
         ]

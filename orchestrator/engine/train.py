@@ -15,24 +15,23 @@ from torch import nn
 from torch.nn import functional as F
 
 from orchestrator.engine.compiling import CompiledOnce
+from orchestrator.engine.evaluating import Batch, EvaluationData, evaluate
 from orchestrator.engine.masking import Masking, Updating
 from orchestrator.engine.nets.copies import load_values
 from orchestrator.engine.seeds import generator, seed_globals
 from orchestrator.spec.models import Recipe
 
 Tensors = dict[str, torch.Tensor]
-Batch = tuple[torch.Tensor, torch.Tensor]
 
 TRAINERS = ("optimiser/", "progress/", "mask/")
 """How the names of what is not a weight begin in a trainer's state."""
 
 
-class TrainingData(Protocol):
+class TrainingData(EvaluationData, Protocol):
     """What training asks of the data."""
 
     def order(self, generator: torch.Generator) -> torch.Tensor: ...
     def training(self, plan: Iterable[tuple[torch.Tensor, torch.Generator]]) -> Iterator[Batch]: ...
-    def evaluation(self, split: str) -> Any: ...
 
 
 class Diverged(Exception):
@@ -281,29 +280,3 @@ def _optimiser(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         for parameter in filter(lambda parameter: parameter.requires_grad, parameters):
             optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimiser
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A network on one split: mean cross-entropy, accuracy in 0..1, and which images were right."""
-
-    loss: float
-    accuracy: float
-    correct: torch.Tensor
-
-
-def evaluate(net: nn.Module, data: TrainingData, split: str) -> Measured | None:
-    """Measure the network on a split, in evaluation mode; None where the split is empty."""
-    was_training = net.training
-    net.eval()
-    loss, correct = 0.0, []
-    with torch.inference_mode():
-        for images, labels in data.evaluation(split):
-            logits = net(images)
-            loss += F.cross_entropy(logits, labels, reduction="sum").item()
-            correct.append((logits.argmax(1) == labels).cpu())
-    net.train(was_training)
-    if not correct:
-        return None
-    right = torch.cat(correct)
-    return Measured(loss / len(right), int(right.sum()) / len(right), right)

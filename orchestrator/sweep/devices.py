@@ -107,5 +107,5 @@ def measured(
     bench = TrialBench(setting, asked.method_class, asked.seed, asked.sparsity, sweep.store, device_for(setting), watch)
     for runtime in runtimes:
         with contextlib.suppress(ValueError):  # what cannot run here has no claim either
-            sweep.store.free(run, asked.id, bench.measurement(stage, runtime))  # an earlier try's, of a lost machine
-    return bench.measured(stage, runtimes)
+            sweep.store.free(run, asked.id, bench.latencies.key(stage, runtime))  # an earlier try's, of a lost machine
+    return bench.latencies.measured(stage, runtimes)

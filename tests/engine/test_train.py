@@ -26,8 +26,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from orchestrator.engine import train
+from orchestrator.engine.evaluating import Batch, evaluate
 from orchestrator.engine.seeds import generator
-from orchestrator.engine.train import Batch, Diverged, Trainer, evaluate, learning_rate, steps_per_epoch
+from orchestrator.engine.train import Diverged, Trainer, learning_rate, steps_per_epoch
 
 # Removed weights
 

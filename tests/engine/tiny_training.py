@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from orchestrator.engine.train import Batch, Trainer
+from orchestrator.engine.evaluating import Batch
+from orchestrator.engine.train import Trainer
 from orchestrator.spec.models import Recipe
 
 IMAGES, CLASSES, BATCH = 22, 3, 8  # 3 steps an epoch, the last of 6 images
