@@ -16,10 +16,12 @@ import json
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from machine import about
 from rich.console import Console
@@ -27,7 +29,7 @@ from rich.table import Table
 from scipy import stats
 from trainers import KINDS, NETS, Ours, Plain, contest
 
-from orchestrator.engine.data import Batches
+from orchestrator.engine.data import Batches, DataSet
 from orchestrator.engine.evaluating import evaluate
 from orchestrator.engine.train import learning_rate
 from orchestrator.spec.models import Recipe
@@ -37,17 +39,17 @@ CHOSEN: dict[str, dict[str, Any]] = {
     "resnet8": {"model": "resnet8", "batch": 128, "recipe": {"epochs": 10, "lr": 0.1}},
 }
 
-WHOLE = 50_000
-"""Training images of the folder."""
-
 
 def accuracy(name: str, root: str | None, kind: str, seed: int, epochs: int | None, images: int) -> float:
     """On the test set, 0..1, after a training."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)  # the plain loop's order and augmentation
-    chosen = CHOSEN[name] | {"validation": 1 - images / WHOLE if root and name != "digits" else 0}
+    chosen = dict(CHOSEN[name])
     chosen["recipe"] = chosen["recipe"] | {"schedule": {"name": "cosine"}} | ({"epochs": epochs} if epochs else {})
     own = contest(chosen, root, torch.device("cpu"), seed)
+    batch = own.setting.spec.recipe.batch
+    # whole batches: the plain loop leaves an epoch's smaller last one out
+    own = replace(own, data=_first(own.data, min(images, len(own.data.train.labels)) // batch * batch))
     made, recipe = KINDS[kind](own), own.setting.spec.recipe
     if isinstance(made, Ours):
         made.run(recipe.epochs * made.trainer.per_epoch)
@@ -58,6 +60,13 @@ def accuracy(name: str, root: str | None, kind: str, seed: int, epochs: int | No
     measured = evaluate(net, Batches(own.data, recipe.augmentation, own.device), "test")
     assert measured is not None
     return measured.accuracy
+
+
+def _first(data: DataSet, images: int) -> DataSet:
+    """The data with so many training images, drawn at random once and for all."""
+    train = data.train
+    rows = np.random.default_rng(0).permutation(len(train.labels))[:images]
+    return replace(data, train=replace(train, indices=train.indices[rows], labels=train.labels[rows]))
 
 
 def _run_plain(loop: Plain, recipe: Recipe, per_epoch: int) -> None:
@@ -99,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", help="a folder of images; without it they are made up")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=10_000, help="of the folder's training images, at most")
+    parser.add_argument("--images", type=int, default=10_000, help="training images, at most")
     parser.add_argument("--epochs", type=int, help="; digits 20, resnet8 10 otherwise")
     parser.add_argument("--nets", default=",".join(CHOSEN))
     parser.add_argument("--json", type=Path)

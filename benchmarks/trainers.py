@@ -58,7 +58,7 @@ def contest(chosen: Mapping[str, Any], root: str | None, device: torch.device, s
     images = {"name": "image_folder", "root": root} if root else fake
     augmentation = {} if "data" in chosen else {"crop": 4, "flip": True}
     own = {"epochs": 1000, "batch": chosen["batch"], "lr": 0.01, "weight_decay": 5e-4, "augmentation": augmentation}
-    data = {**chosen.get("data", images), "validation": chosen.get("validation", 0)}
+    data = {**chosen.get("data", images), "validation": 0}
     recipe = {**own, **chosen.get("recipe", {})}
     spec = Spec.model_validate(
         {"name": "train", "data": data, "model": chosen["model"], "recipe": recipe, "methods": ["dense"]}
