@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import sys
 import time
 from collections import Counter
@@ -34,6 +35,7 @@ from methods.bench import Tensors
 from orchestrator.engine.compact import flattened
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.latency import Timed
+from orchestrator.engine.pages import huge_pages
 from orchestrator.engine.plan import make_plan
 from orchestrator.engine.results import FINAL, why
 from orchestrator.engine.setting import Setting
@@ -77,6 +79,7 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="TEXT", help="tickets whose network and name hold this")
     parser.add_argument("--quick", action="store_true", help="one small network: does it work?")
     given = parser.parse_args()
+    with_huge_pages()
     torch.set_num_threads(given.threads)
     began, chosen = time.monotonic(), QUICK if given.quick else FULL
     subjects = [own for own in tickets(chosen, given.tickets) if given.only in f"{own[0]} {own[1]}"]
@@ -95,6 +98,12 @@ def main() -> None:
     found["seconds"] = time.monotonic() - began
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def with_huge_pages() -> None:
+    """Start this script anew with its memory in huge pages, as a sweep's workers have it."""
+    if any(os.environ.get(name) != value for name, value in huge_pages().items()):
+        os.execve(sys.executable, sys.orig_argv, os.environ | huge_pages())
 
 
 def tickets(chosen: dict[str, Any], where: Path) -> Iterator[tuple[str, str, Subject]]:

@@ -4,14 +4,18 @@ threads with another."""
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 from trainers import FULL, KINDS, NETS, WORKERS, Contest, Ours, Plain, contest
+
+from orchestrator.engine.pages import huge_pages
 
 PROFILED = 12
 """Operations that a profile shows."""
@@ -27,7 +31,8 @@ class Loop:
         self.pipe, other = context.Pipe()
         self.plain = kind == "plain"
         self.process = context.Process(target=_serve, args=(other, name, root, device, kind, without))
-        self.process.start()
+        with environment({} if self.plain or without == "huge pages" else huge_pages()):
+            self.process.start()
         other.close()
 
     def ask(self, what: str, *arguments: Any) -> None:
@@ -56,6 +61,18 @@ class Loop:
         """Let it go."""
         self.pipe.close()
         self.process.join()
+
+
+@contextmanager
+def environment(added: Mapping[str, str]) -> Iterator[None]:
+    """What a process that is started meanwhile has in its environment beside what this one has."""
+    before = dict(os.environ)
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def run_at_once(loops: Sequence[Loop], steps: int) -> list[float]:

@@ -5,11 +5,11 @@
 
 The plain loop: contiguous NCHW, a DataLoader of 2 workers with torchvision's transforms, and after each backward pass
 the gradient set to zero wherever the weight is zero, as the code of Su et al. (2020) does. Each loop has a process of
-its own, and they take turns; what is shown are medians over turns. The floor: FLOPs of forward and backward passes over
-the machine's measured matmul rate. --at-once: so many trials that train at a time. --techniques: the full trainer
-(compiled, bfloat16) beside itself without one of its techniques. A ticket: 160 epochs of 50,000 images. Neither Ray nor
-MLflow is loaded. --root: a folder with train/CLASS/*.jpg and test/CLASS/*.jpg; without it images are made up. The
-digits are the real ones. Compiling begins with an empty cache.
+its own, the trainer's with its memory in huge pages, and they take turns; what is shown are medians over turns. The
+floor: FLOPs of forward and backward passes over the measured matmul rate. --at-once: so many trials that train
+at a time. --techniques: the full trainer (compiled, bfloat16) beside itself without one of its techniques. Ticket: 160
+epochs of 50,000 images. Neither Ray nor MLflow is loaded. --root: a folder with train/CLASS/*.jpg and test/CLASS/*.jpg;
+without it images are made up. The digits are the real ones. Compiling begins with an empty cache.
 """
 
 from __future__ import annotations

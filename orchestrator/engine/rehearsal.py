@@ -19,6 +19,7 @@ from typing import Any
 
 from orchestrator.engine.few_steps import LONGEST
 from orchestrator.engine.folder import SweepFolder
+from orchestrator.engine.pages import huge_pages
 from orchestrator.engine.rehearser import Cell, Rehearsed, Rehearser
 from orchestrator.engine.trials import Trial
 from orchestrator.spec.models import Spec
@@ -45,6 +46,7 @@ class Rehearsal:
 def rehearse(spec: Spec, trials: Sequence[Trial], processes: int, seconds: float) -> Rehearsal:
     """Go through trials, each of another cell, in so many processes at once, for about so many seconds once these have
     begun. Trials that time does not suffice for are left out."""
+    os.environ.update(huge_pages())  # as trials will have
     context = multiprocessing.get_context("spawn")
     processes = max(1, min(processes, PROCESSES))
     barrier = context.Barrier(processes)

@@ -101,3 +101,35 @@ def test_a_reference_that_is_freed_while_ray_ends_does_not_end_the_process(tmp_p
         text=True,
     )
     assert (done.returncode, done.stdout) == (0, "ended well\n"), done.stderr
+
+
+TOLD = """
+import sys
+from pathlib import Path
+from orchestrator.sweep.session import ray_session
+
+with ray_session(sys.argv[1] if len(sys.argv) > 1 else None):
+    import ray
+    started_with = lambda: Path("/proc/self/environ").read_text().split(chr(0))
+    said = ray.get(ray.remote(num_cpus=0)(started_with).remote())
+    tunables = [each for each in said if "glibc.malloc" in each]  # where glibc has read them, each by itself
+    print(":".join(tunables), ray.get_runtime_context().gcs_address.rpartition(":")[2], flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+def test_workers_memory_lies_in_huge_pages(tmp_path):
+    environment = {**os.environ, "HOME": str(tmp_path), "RAY_AUTH_MODE": "disabled"}
+    environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # the joining one too looks for Ray on loopback
+    environment.pop("GLIBC_TUNABLES", None)
+    command, pipes = [sys.executable, "-c", TOLD], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as here:  # which ends with its input
+        tunables, port = here.stdout.readline().split()
+        assert tunables == "GLIBC_TUNABLES=glibc.malloc.hugetlb=1"
+        # a cluster that somebody else has started, and a user's tunables
+        environment["GLIBC_TUNABLES"] = "glibc.malloc.arena_max=2"
+        with subprocess.Popen([*command, f"127.0.0.1:{port}"], env=environment, **pipes) as there:
+            tunables, _ = there.stdout.readline().split()
+            assert tunables == "GLIBC_TUNABLES=glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1"
+    assert (here.returncode, there.returncode) == (0, 0)
