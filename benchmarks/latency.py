@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from methods.bench import Tensors
-from orchestrator.engine.compact import flattened
+from orchestrator.engine.compact import flattened, in_channels_last
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.latency import Timed
 from orchestrator.engine.pages import huge_pages
@@ -165,15 +165,16 @@ def records(subject: Subject) -> list[Row]:
 
 def program(subject: Subject, dense: Ready) -> Ready:
     """The network as a program of compact's kind with nothing removed, ready to be timed beside it."""
-    images = subject.images(dense.record["batch"])
+    batch = dense.record["batch"]
+    net = flattened(subject.network(), subject.setting.data.shape)
     return Ready(
-        dense.record | {"runtime": PROGRAM}, Timed(flattened(subject.own(), subject.setting.data.shape), images)
+        dense.record | {"runtime": PROGRAM}, Timed(net if batch > 1 else in_channels_last(net), subject.images(batch))
     )
 
 
 def floors(subject: Subject, record: Row, rates: dict[str, float]) -> Row:
     """The least milliseconds of a record's network, by its FLOPs and by its bytes."""
-    net = subject.own() if record["runtime"] in ("dense", PROGRAM) else subject.compact.net
+    net = subject.network() if record["runtime"] in ("dense", PROGRAM) else subject.compact.net
     needed = work(net, subject.images(record["batch"]))
     flops, moved = needed.seconds(rates["flops_per_second"], rates["bytes_per_second"])
     return {"flops": needed.flops, "bytes": needed.bytes, "flops_ms": 1e3 * flops, "bytes_ms": 1e3 * moved}

@@ -23,7 +23,7 @@ from orchestrator.engine.nets.fitted import fitted
 from orchestrator.engine.train import steps_per_epoch
 from orchestrator.spec.models import Model, Recipe, Spec
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 """Raised whenever a change of the engine changes what a stage computes: stages made before are not read again."""
 
 

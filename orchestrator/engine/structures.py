@@ -8,14 +8,14 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from methods.bench import Tensors
 from orchestrator.engine import latency, nets, runtimes
-from orchestrator.engine.compact import Compact, compacted
+from orchestrator.engine.compact import Compact, compacted, in_channels_last
 from orchestrator.engine.files import digest
 from orchestrator.engine.latency import Timed
 from orchestrator.engine.nets.copies import load_values
@@ -51,7 +51,7 @@ class Subject:
     @cached_property
     def compact(self) -> Compact:
         """The network without the channels that its mask has emptied. Raises ValueError where it cannot be traced."""
-        return compacted(self._net().to(self.device), self.setting.data.shape)
+        return compacted(self.network().to(self.device), self.setting.data.shape)
 
     @cached_property
     def is_dense(self) -> bool:
@@ -84,10 +84,10 @@ class Subject:
         if runtime == "dense" and self.is_dense:
             return Ready(record)
         try:
-            images, own = self.images(batch), self.own()
+            images, own = self.images(batch), self.own(batch)
             if runtime == "dense":
                 return Ready(record, Timed(own, images))
-            timed, seconds = runtimes.prepared(runtime, self.compact.net, images)
+            timed, seconds = runtimes.prepared(runtime, self._compact(eager=runtime == "compact", batch=batch), images)
             record["prepare_seconds"] = seconds
             record["difference"] = runtimes.checked(timed, own, images)
             return Ready(record, timed)
@@ -108,7 +108,7 @@ class Subject:
         try:
             if any("error" not in each.record for each in ready):
                 images = self.images(batch)
-                dense, control = (Timed(self._placed(self._built()), images) for _ in range(2))
+                dense, control = (Timed(self._placed(self._built(), batch > 1), images) for _ in range(2))
                 # the name "dense" is the dense network's own there
                 named = {f"runtime {name}": timed for name, timed in others.items()}
                 found = latency.measure(dense, control, named, self.setting.spec.latency.seconds)
@@ -162,7 +162,7 @@ class Subject:
         # the values are anyone's: latency is the structure's
         return nets.build(self.setting.model, len(self.setting.data.classes), self.setting.data.shape, seed=0)
 
-    def _net(self) -> nn.Module:
+    def network(self) -> nn.Module:
         """The network with its weights, in eval mode."""
         net = self._built()
         if not self.is_dense:
@@ -170,12 +170,20 @@ class Subject:
         load_values(net, self.weights)
         return net.eval()
 
-    def own(self) -> nn.Module:
-        """The network with its weights, in eval mode, where it computes."""
-        return self._placed(self._net())
+    def own(self, batch: int) -> nn.Module:
+        """The network with its weights, in eval mode, where it computes batches of a size."""
+        return self._placed(self.network(), batch > 1)
 
-    def _placed(self, net: nn.Module) -> nn.Module:
-        return placed(net, self.device, self.setting.data.shape)
+    def _compact(self, eager: bool, batch: int) -> nn.Module:
+        """The compact network as a runtime takes it: eager torch, or one that compiles it."""
+        small_maps = eager and batch > 1
+        if not self.compact.changed:
+            return self._placed(self.network(), small_maps)
+        net = cast(fx.GraphModule, self.compact.net)
+        return net if small_maps else in_channels_last(net)
+
+    def _placed(self, net: nn.Module, small_maps: bool) -> nn.Module:
+        return placed(net, self.device, self.setting.data.shape, small_maps=small_maps)
 
 
 def _by_batch(ready: Sequence[Ready]) -> list[list[Ready]]:

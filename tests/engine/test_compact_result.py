@@ -8,7 +8,7 @@ from compact_nets import ONES, conv, emptied_before, norm, plain, points, tensor
 from emptied import the_same
 from torch import nn
 
-from orchestrator.engine.compact import CompactError, compacted, flattened, maps
+from orchestrator.engine.compact import CompactError, compacted, flattened, in_channels_last, maps
 from orchestrator.engine.compact.states import regular
 
 
@@ -37,6 +37,11 @@ def test_wide_convolutions_on_small_maps_keep_torchs_own_format_while_they_are_w
     assert tensors(made, "b_weight")[0].is_contiguous()
     assert tensors(made, "a_weight")[0].is_contiguous(memory_format=torch.channels_last)
     assert torch.Tensor.contiguous in [node.target for node in made.net.graph.nodes]
+    other, images = in_channels_last(made.net), torch.randn(3, 2, 6, 6)
+    assert other.get_parameter("b_weight").is_contiguous(memory_format=torch.channels_last)
+    assert torch.Tensor.contiguous not in [node.target for node in other.graph.nodes]
+    torch.testing.assert_close(other(images), made.net(images))
+    assert tensors(made, "b_weight")[0].is_contiguous(), "it is a copy"
     with torch.no_grad():
         net.a.weight[255:] = 0
     narrow = the_same(net, (2, 6, 6))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +12,7 @@ from torch import nn
 from trial_runs import only, run_all
 
 from orchestrator.engine import latency, runtimes, structures
+from orchestrator.engine.compact import flattened
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.latency import Timed
 from orchestrator.engine.results import results
@@ -51,7 +51,7 @@ def emptied(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def compacted(net: nn.Module, shape: tuple[int, int, int]) -> SimpleNamespace:
         return SimpleNamespace(
-            net=copy.deepcopy(net), before=10, after=6, macs_before=400, macs_after=100, structure="s", changed=True
+            net=flattened(net, shape), before=10, after=6, macs_before=400, macs_after=100, structure="s", changed=True
         )
 
     monkeypatch.setattr(structures, "compacted", compacted)

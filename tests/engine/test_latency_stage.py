@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from trial_benches import CPU, trial_bench
 from trial_runs import only, run_all
 
-from orchestrator.engine import latency, speed
+from orchestrator.engine import latency, nets, speed
 from orchestrator.engine.bench import TrialBench
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.latency import Timed
@@ -151,6 +152,24 @@ def test_what_a_measurement_is_known_by(make_spec: MakeSpec, monkeypatch: pytest
     assert key == Subject(wider, weights, CPU).key("dense"), "what else is measured makes no difference to it"
     monkeypatch.setattr(latency, "device_name", lambda device: "another processor")
     assert key != Subject(setting, weights, CPU).key("dense")
+
+
+def test_small_maps_are_in_torchs_own_format_in_batches_in_eager_torch_alone(make_spec: MakeSpec) -> None:
+    spec = make_spec(data={"name": "fake", "shape": [3, 32, 32]}, model={"name": "vgg11"})
+    weights = nets.build(spec.model[0], 10, (3, 32, 32), seed=0).state_dict()
+    subject = Subject(Setting(spec, spec.model[0]), weights, CPU)
+    subject.compact = SimpleNamespace(changed=False)  # it is not asked what else it is
+    placed = {
+        "eager": (subject.own(64), subject._compact(eager=True, batch=64)),
+        "another": (subject.own(1), subject._compact(True, 1), subject._compact(False, 64), subject._compact(False, 1)),
+    }
+    for kind, own in placed.items():
+        for net in own:
+            hooks = [module for module in net.modules() if module._forward_pre_hooks]
+            assert len(hooks) == (4 if kind == "eager" else 0)
+            weights = [parameter for parameter in net.parameters() if parameter.dim() == 4]
+            there = sum(each.is_contiguous(memory_format=torch.channels_last) for each in weights)
+            assert there == len(weights) - len(hooks)
 
 
 def test_training_pauses_while_it_is_measured(make_spec: MakeSpec, tmp_path: Path) -> None:

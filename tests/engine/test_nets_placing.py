@@ -73,3 +73,6 @@ def test_the_map_is_that_of_the_images_at_hand():
     net = nn.Sequential(nn.Conv2d(256, 256, 3, padding=1))
     assert placed(copy.deepcopy(net), CPU, (256, 4, 4))[0]._forward_pre_hooks
     assert not placed(copy.deepcopy(net), CPU, (256, 5, 4))[0]._forward_pre_hooks
+    assert not placed(copy.deepcopy(net), CPU, (256, 4, 4), small_maps=False)[0]._forward_pre_hooks
+    narrow = placed(shortcut(4), CPU, (3, 8, 8), small_maps=False)
+    assert narrow[1]._forward_pre_hooks, "in channels_last it would write past its end"

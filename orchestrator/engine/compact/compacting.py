@@ -76,7 +76,7 @@ def compacted(net: nn.Module, shape: tuple[int, int, int]) -> Compact:
     )
 
 
-def flattened(net: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
+def flattened(net: nn.Module, shape: tuple[int, int, int]) -> fx.GraphModule:
     """The network in eval mode as a program of the same kind, with nothing removed: it runs faster than the modules do,
     because it calls none, and what `compacted` gains beyond it is the gain of removal. Raises as `compacted`."""
     return _made(net, shape, {}, lambda node: None)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -111,3 +112,17 @@ class Draft:
                 weight = getattr(net, name)
                 weight.data = weight.data.clone(memory_format=torch.contiguous_format)
         return net
+
+
+def in_channels_last(net: fx.GraphModule) -> fx.GraphModule:
+    """A copy of a finished network whose convolutions on small maps compute in channels_last too: `placing.placed` says
+    where that is faster."""
+    net = copy.deepcopy(net)
+    for node in net.graph.find_nodes(op="call_function", target=torch.Tensor.contiguous):
+        for convolution in node.users:
+            weight = net.get_parameter(convolution.args[1].target)
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+        node.replace_all_uses_with(node.args[0])
+        net.graph.erase_node(node)
+    net.recompile()
+    return net

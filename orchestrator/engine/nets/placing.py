@@ -18,9 +18,13 @@ MANY_CHANNELS = 256
 VERY_MANY_CHANNELS = 512
 
 
-def placed(net: nn.Module, device: torch.device, shape: tuple[int, int, int], trains: bool = False) -> nn.Module:
+def placed(
+    net: nn.Module, device: torch.device, shape: tuple[int, int, int], trains: bool = False, small_maps: bool = True
+) -> nn.Module:
     """The network on a device, in channels_last. `shape`: that of an image (C, H, W). `trains`: whether it is to be
-    trained, or to compute once.
+    trained, or to compute once. `small_maps`: whether convolutions on small maps are treated as below, which does not
+    pay where an image is computed alone (VGG-19 then takes 1.07 times as long, ResNet-18 1.19), nor where a compiler
+    lays tensors out (inductor's VGG-19 at batch 1 takes 1.5 times as long).
 
     On a CPU some convolutions compute in torch's own format:
 
@@ -38,7 +42,7 @@ def placed(net: nn.Module, device: torch.device, shape: tuple[int, int, int], tr
         for module in net.modules():
             if isinstance(module, nn.Conv2d) and is_small_and_strided(module.weight, module.stride):
                 _compute_in_own_format(module)
-        for module in _on_small_maps(net, shape):
+        for module in _on_small_maps(net, shape) if small_maps else ():
             if trains and computes(module) and max(module.weight.shape[:2]) >= VERY_MANY_CHANNELS:
                 module.__class__ = SmallMapConv2d
             else:
