@@ -197,6 +197,6 @@ KINDS: dict[str, Callable[[Contest], Plain | Ours]] = {
 FULL = "bfloat16, compiled"
 TECHNIQUES = (
     "compile", "bfloat16", "channels_last", "fused optimiser", "masks at once", "losses looked at together",
-    "images on the GPU", "huge pages",
+    "huge pages", "images on the GPU",
 )  # fmt: skip
 """What the full trainer can do without; on a CPU the last makes no difference and is left out."""
