@@ -27,16 +27,14 @@ from orchestrator.sweep.outcome import resume_hint
 from orchestrator.sweep.progress import Progress
 from orchestrator.sweep.ratio_search import RatioSearch
 from orchestrator.sweep.schedule import Schedule
-from orchestrator.sweep.search_files import write_summary
 from orchestrator.sweep.session import interrupts, ray_session, trial_slots
 from orchestrator.sweep.sharing import regularly
+from orchestrator.sweep.turns import Turns
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 """How often it is looked whether the sweep is to stop."""
-SUMMARY_SECONDS = 10.0
-"""How often the summary of a search that runs is brought up to date."""
 
 
 class Driver:
@@ -60,29 +58,27 @@ class Driver:
         self._deaths = Deaths(folder, self.run_id, spec.failures.max_failures)
         self.stopped: str | None = None
         self.interrupted = False
-        self.search = search
-        self._turns = 0
-        self._summarised = 0.0
+        self._search = search
         if search:
             search.advance()
         folder.push()  # what is decided on is kept before it runs
         self.schedule = Schedule(plan, folder.store.knows)
         undecided = (lambda: search.undecided) if search else (lambda: 0)
         self.progress = Progress(folder, plan, self.schedule, self.run_id, console, undecided)
+        self.turns = Turns(search, folder, plan, self.schedule, self.progress, self._patiently)
         self.leaving = Leaving(
             leave, self.progress.close, lambda: f"stopped: {self.stopped}; {resume_hint(self.folder)}"
         )
 
     def run(self, address: str | None, hours: float | None) -> None:
         """Run what is left. Returns when all of it has ended or the sweep was stopped."""
-        if not self.schedule.waiting and (self.search is None or self.search.finished):
+        if not self.schedule.waiting and self.turns.over:
             return
         deadline = None
         if hours is not None:
             seconds = min(hours * 3600, threading.TIMEOUT_MAX)
             deadline = timer(seconds, lambda: self.stop(f"--max-hours {hours:g} is over"))
-        if self.search:
-            self.folder.say_turn(0)  # what an earlier run has left says nothing
+        self.turns.begin()
         try:
             sharing = contextlib.nullcontext() if self.folder.shared else regularly(self._share, "sharing")
             looking = regularly(self._look_for_stop, "stop", max(LOOK_SECONDS, self.folder.look_seconds))
@@ -120,10 +116,10 @@ class Driver:
                 tune.with_resources(worker, resources),
                 tune_config=tune.TuneConfig(
                     search_alg=PlannedSearch(
-                        self.schedule, lambda p: {**self.plan.instructions(p), "slots": slots}, self._waits
+                        self.schedule, lambda p: {**self.plan.instructions(p), "slots": slots}, self.turns.waits
                     ),
-                    scheduler=rung_scheduler(self.spec.search) if self.search else None,
-                    num_samples=-1 if self.search else len(self.schedule.waiting),  # the searcher says when it is over
+                    scheduler=rung_scheduler(self.spec.search) if self._search else None,
+                    num_samples=-1 if self._search else len(self.schedule.waiting),  # the searcher says when it is over
                     max_concurrent_trials=slots,
                     reuse_actors=True,
                 ),
@@ -157,12 +153,10 @@ class Driver:
 
     def _hear_of(self, trial: str, dead: bool = False) -> None:
         """See what a trial's worker has written; of one that is dead, free what it held."""
-        try:
+        with self._or_stop():
             if dead:
                 self.folder.store.free(self.run_id, trial)
             self.folder.pull(trial)
-        except OSError as error:
-            self._unwritable(str(error))
 
     def ended(self, trial: str, result: Mapping[str, Any]) -> None:
         """A trial has come to its end in its worker."""
@@ -231,32 +225,13 @@ class Driver:
 
     def _decide(self, trial: str) -> None:
         """Let the search hear of a trial's end, and start what it decides on."""
-        if self.search is None:
-            return
         try:
-            self.search.end(trial)
-            decided = self.search.advance()
-            self.folder.push()
-            for planned in decided:
-                if planned.id not in self.plan.done:
-                    self.progress.add(planned)
-                    self.schedule.add(planned, self.plan.segments(planned))
-            if time.monotonic() - self._summarised > SUMMARY_SECONDS:
-                search = self.search
-                self._patiently(lambda: write_summary(search))
-                self._summarised = time.monotonic()
-            self._turns += 1
-            self._patiently(lambda: self.folder.say_turn(self._turns))
-        except OSError as error:
-            self._unwritable(str(error))
+            with self._or_stop():
+                self.turns.take(trial)
         except Exception as error:  # raised from here it would end Tune's loop; what has run is kept
             log.exception("the search cannot go on")
             self.stopped = self.stopped or f"the search cannot go on: {type(error).__name__}: {error}"
             self.schedule.stop()
-
-    def _waits(self) -> int | None:
-        """While something is still to be decided on, how many trials have ended; else None."""
-        return None if self.search is None or self.search.finished else self._turns
 
     def _fail(self, trial: str, error: dict[str, str], stage: str | None) -> None:
         self._write(trial, {"status": "failed", "error": error, "failed_stage": stage})
@@ -266,8 +241,7 @@ class Driver:
         self.failed += 1
         for planned in self.schedule.block(stage) if stage else []:
             self._write(planned.id, {"status": "blocked", "blocked_by": trial})
-            if self.search:
-                self.search.end(planned.id)
+            self.turns.hear(planned.id)
         limit = self.spec.failures.max_failed_trials
         if limit is not None and self.failed > limit and self.stopped is None:
             self.stopped = f"{self.failed} trials failed, more than failures.max_failed_trials: {limit}"
@@ -282,12 +256,10 @@ class Driver:
         result |= {**fields, "ended": time.time()}
         if begun:
             result["started"] = begun[-1]["time"]
-        try:
+        with self._or_stop():
             self._patiently(lambda: write_result(self.folder, result))
             self._patiently(lambda: self.folder.tell(trial, {"end": result["status"]}))
             self.folder.push(trial)
-        except OSError as error:  # raised from here it would end Tune's loop with a traceback
-            self._unwritable(str(error))
 
     @contextlib.contextmanager
     def _or_stop(self) -> Iterator[None]:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestrator.engine.files import Corrupt, digest, read_sealed
-from orchestrator.engine.folder import FolderError, SweepFolder, address_of, parse_events
-from orchestrator.engine.results import planned_keys
+from orchestrator.engine.folder import address_of
 from orchestrator.spec.models import Tracking
-from orchestrator.spec.reading import read
 from orchestrator.tracking.about import environment, facts
 from orchestrator.tracking.aggregate import Cell, cell_of
 from orchestrator.tracking.client import quieten
 from orchestrator.tracking.model import register
 from orchestrator.tracking.record import Result
 from orchestrator.tracking.schema import check_schema
+from orchestrator.tracking.sweep_files import Stamp, SweepFiles, stamp
 from orchestrator.tracking.where import TrackingError, discreet, exclusive, own_database, reachable, reason, uri_of
 from orchestrator.tracking.window import NOTE, FilesLag, Window
 
@@ -29,8 +28,6 @@ _BULKY = ("layers", "history", "chain", "correct", "latency")
 _ALIKE = ("params", "options", "host", "versions")
 """Parts that are the same in many results."""
 _NOTE_LENGTH = 7500  # MLflow takes 8000 characters in a tag
-
-Stamp = tuple[int, ...]
 
 
 @dataclass
@@ -75,6 +72,7 @@ class Tracker:
         self, folder: Path, name: str, tracking: Tracking, patience: float = 10.0, code: Collection[str] = ()
     ) -> None:
         self.folder, self.name, self.code = Path(folder), name, code
+        self._files = SweepFiles(self.folder)
         self.uri, self.experiment = uri_of(folder, tracking), tracking.experiment
         self.patience = patience
         self._window: Window | None = None
@@ -103,10 +101,10 @@ class Tracker:
             with exclusive(self.folder, self.patience) as identity:
                 held = self.folder / "tracking.id"
                 # of a sweep in an object store, another machine holds another copy of the file
-                self._alone = _stamp(held) == self._left and address_of(self.folder) == str(self.folder)
+                self._alone = stamp(held) == self._left and address_of(self.folder) == str(self.folder)
                 self._pass(identity, status, report)
                 os.utime(held)
-                self._left = _stamp(held)
+                self._left = stamp(held)
         except Exception as error:
             # whatever was known may be wrong now: runs deleted in the browser, a database replaced
             self._window, self._known = None, _Known()
@@ -131,7 +129,7 @@ class Tracker:
     def _pass(self, identity: str, status: str | None, report: Report) -> None:
         window = self._open(identity)
         changed: set[Cell] = set()
-        for trial in self._trials("result.json"):
+        for trial in self._files.with_result():
             self._go_on()
             try:
                 cell = self._settle(window, trial, report)
@@ -166,17 +164,17 @@ class Tracker:
         reachable(self.uri)
         quieten()  # before anything of MLflow's is loaded
         check_schema(self.uri, spare=self.uri == own_database(self.folder))
-        several = len(_listed(self.folder / "spec.yaml")) > 1
+        several = len(self._files.networks()) > 1
         self._window = Window(self.folder, self.name, identity, self.uri, self.experiment, several)
         self._known.at_first = self._window.trials()
         return self._window
 
     def _settle(self, window: Window, trial: str, report: Report) -> Cell | None:
         """Write a trial's run if its result is new; the cell whose mean that changes."""
-        path, known = self.folder / "trials" / trial / "result.json", self._known
+        path, known = self._files.result_path(trial), self._known
         try:
-            stamp = _stamp(path)
-            if known.done.get(trial) == stamp:
+            now = stamp(path)
+            if known.done.get(trial) == now:
                 report.skipped.append(trial)
                 return None
             result = read_sealed(path)
@@ -187,9 +185,9 @@ class Tracker:
         for name in _ALIKE:
             kept[name] = known.parts.setdefault(digest(kept.get(name)), kept.get(name))
         known.results[trial] = (kept, seal)
-        written = window.record(result, seal, self._runs_of(window, trial), self._events(trial))
+        written = window.record(result, seal, self._runs_of(window, trial), self._files.events(trial))
         (report.logged if written else report.skipped).append(trial)
-        known.done[trial] = stamp
+        known.done[trial] = now
         known.followed.pop(trial, None)
         return cell_of(result)
 
@@ -206,7 +204,7 @@ class Tracker:
     def _average(self, window: Window, changed: set[Cell]) -> None:
         """Write the means of the cells that have a new result, over the trials that the report counts: a result that
         an earlier spec or other code has left takes no part."""
-        planned = self._planned() if changed else None
+        planned = self._files.planned_keys() if changed else None
         cells: dict[Cell, list[str]] = {}
         for trial, (result, _) in self._known.results.items():
             cell, counts = cell_of(result), planned is None or planned.get(trial) == result["key"]
@@ -216,88 +214,48 @@ class Tracker:
             results, seals = zip(*(self._known.results[trial] for trial in trials), strict=True)
             window.record_cell(cell, results, seals)
 
-    def _planned(self) -> dict[str, str] | None:
-        """The key of every planned trial's result; None where there is no plan, so that every result counts."""
-        try:
-            return planned_keys(SweepFolder(self.folder))
-        except FolderError:
-            return None
-
     def _follow(self, window: Window) -> None:
         """Show how far the trials are that run now."""
-        plan, known = _plan(self.folder), self._known
+        plan, known = self._files.plan(), self._known
         if not plan:
             return  # nothing says what runs now
         rows = {row["trial"]: row for row in plan.get("planned", [])}
-        for trial in self._trials("events.jsonl"):
+        for trial in self._files.with_events():
+            if trial in known.done or self._files.result_path(trial).exists():
+                continue  # one that has ended since the pass began is written whole by the next
             run, shown, before = known.followed.get(trial, (None, 0, ()))
-            stamp = _stamp(self.folder / "trials" / trial / "events.jsonl")
-            if trial in known.done or before == stamp:
+            now = stamp(self._files.events_path(trial))
+            if before == now:
                 continue
-            events = self._events(trial)
+            events = self._files.events(trial)
             if not any(event.get("run") == plan["run"] for event in events if "begin" in event):
                 continue  # it ran in an earlier run of the sweep, and has not begun again yet
             run = run or next(iter(self._runs_of(window, trial)), None)
-            known.followed[trial] = (*window.follow(rows.get(trial, _proposal(trial)), run, events, shown), stamp)
+            known.followed[trial] = (*window.follow(rows.get(trial, _proposal(trial)), run, events, shown), now)
 
     def _sweep(self, window: Window, status: str | None, ended: bool) -> None:
         """What stands on the run of the sweep itself: description, environment, files, status."""
         if status:
             window.set_status(status)
         results = [result for result, _ in self._known.results.values()]
-        tags = facts(results) | environment(_plan(self.folder))
-        summary = self.folder / "summary.md"
-        if summary.exists():
-            tags[NOTE] = _shortened(summary.read_text(encoding="utf-8"))
+        tags = facts(results) | environment(self._files.plan())
+        if (summary := self._files.summary()) is not None:
+            tags[NOTE] = _shortened(summary)
         window.describe(tags)
         if results:
             window.record_data(results)
-        for path in self._files(ended):
+        for path in self._files.attached(ended):
             window.attach(path)
-        if ended and (self.folder / "search" / "summary.json").exists():
-            window.record_search(self.folder / "search" / "summary.json")
+        if ended and (numbers := self._files.search_summary()):
+            window.record_search(numbers)
 
     def _register(self, window: Window, report: Report) -> None:
         """Register the winning tickets as models, those of the sweep as it stands now."""
-        try:
-            winners = read_sealed(self.folder / "winners.json")["winners"]
-        except (FileNotFoundError, Corrupt):
-            return  # an earlier sweep's, or none that has a report
-        for winner in winners:
+        for winner in self._files.winners():
             try:
                 register(window.client, window.runs, self.folder, winner, window.several_networks, self.code)
             except Exception as error:
                 report.failed[f"the model of {winner['trial']}"] = reason(error)
-
-    def _files(self, ended: bool) -> list[Path]:
-        """The sweep's own files that are there. The study is a database, whole only once the sweep has ended."""
-        names = ["spec.yaml", "results.csv", "report.html", "summary.md", "search/search.html", "search/summary.json"]
-        named = [self.folder / name for name in [*names, *(["search/study.db"] if ended else [])]]
-        ratios = [path for path in sorted(self.folder.glob("ratios/**/*")) if not path.name.startswith(".")]
-        return [path for path in [*named, *ratios] if path.is_file()]
-
-    def _events(self, trial: str) -> list[dict[str, Any]]:
-        try:
-            return parse_events((self.folder / "trials" / trial / "events.jsonl").read_bytes())
-        except FileNotFoundError:
-            return []
-
-    def _trials(self, file: str) -> list[str]:
-        return sorted(path.parent.name for path in self.folder.glob(f"trials/*/{file}"))
-
-
-def _listed(path: Path) -> list[Any]:
-    """The networks that a spec names."""
-    content = read(path.read_text(encoding="utf-8")).value if path.exists() else None
-    networks = content.get("model") if isinstance(content, Mapping) else None
-    return networks if isinstance(networks, list) else [networks]
-
-
-def _plan(folder: Path) -> dict[str, Any]:
-    try:
-        return read_sealed(folder / "plan.json")
-    except (FileNotFoundError, Corrupt):
-        return {}
 
 
 def _proposal(trial: str) -> dict[str, Any]:
@@ -309,11 +267,6 @@ def _shortened(text: str) -> str:
     if len(text) <= _NOTE_LENGTH:
         return text
     return text[:_NOTE_LENGTH].rpartition("\n")[0] + "\n\n*The rest is in the artifact summary.md.*"
-
-
-def _stamp(path: Path) -> Stamp:
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _fault_of_one(error: Exception) -> bool:

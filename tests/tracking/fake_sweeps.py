@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.engine.files import digest, read_sealed, write_sealed
+from orchestrator.spec.models import Tracking
 from orchestrator.tracking.aggregate import cell_of
 from orchestrator.tracking.client import connect
 from orchestrator.tracking.record import STATUSES
 from orchestrator.tracking.runs import RESULT
+from orchestrator.tracking.tracker import Tracker
 
 STARTED = 1_700_000_000.0
+DONE = "convnet_random_s90_seed0"
+"""The first trial of a `sweep`."""
 
 
 def result(trial: str, status: str = "done", **changes: Any) -> dict[str, Any]:
@@ -58,6 +62,11 @@ def sweep(folder: Path, trials: int) -> Path:
     for seed in range(trials):
         add(folder, f"convnet_random_s90_seed{seed}", seed=seed)
     return folder
+
+
+def tracker(folder: Path, uri: str | None = None) -> Tracker:
+    """As a new process would make it."""
+    return Tracker(folder, "tiny", Tracking(uri=uri), patience=30)
 
 
 def runs(uri: str, kind: str = "trial") -> dict[str, list[Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fake_sweeps import add, runs
 
 from orchestrator.engine.files import write_sealed
@@ -59,6 +60,26 @@ def course(folder: Path) -> list[tuple[int, float]]:
     client = connect(own_database(folder))
     points = client.get_metric_history(the_run(folder).info.run_id, "course/accuracy/val")
     return [(point.step, round(point.value, 6)) for point in points]
+
+
+def test_a_trial_that_ends_while_a_pass_is_at_others_is_written_once(
+    make_sweep: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_sweep(1)
+    plan(folder, "first")
+    begin(folder, "first")
+    average = Tracker._average
+
+    def ends_meanwhile(self: Tracker, *rest: Any) -> None:
+        add(folder, TRIAL, seed=5)
+        average(self, *rest)
+
+    monkeypatch.setattr(Tracker, "_average", ends_meanwhile)
+    tracker = Tracker(folder, "tiny", Tracking())
+    tracker.sync(status="RUNNING")
+    assert TRIAL not in runs(own_database(folder)), "a run that shows its course would only be work twice"
+    assert tracker.sync().logged == [TRIAL]
+    assert the_run(folder).info.status == "FINISHED"
 
 
 def test_epochs_appear_while_a_trial_runs_and_its_run_becomes_the_result(make_sweep: Make) -> None:

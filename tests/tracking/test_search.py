@@ -8,21 +8,14 @@ from typing import Any
 
 import pytest
 from fake_searches import PROPOSALS, add_search, proposal, write_summary
-from fake_sweeps import result, runs
+from fake_sweeps import result, runs, tracker
 
-from orchestrator.spec.models import Tracking
 from orchestrator.tracking import client as clients
 from orchestrator.tracking.record import params_of, search_points, tags_of
-from orchestrator.tracking.tracker import Tracker
 from orchestrator.tracking.where import own_database
 
 Make = Callable[..., Path]
 COUNTS = {"done": 2, "diverged": 0, "dropped": 1, "failed": 1, "blocked": 0, "missing": 0}
-
-
-def tracker(folder: Path) -> Tracker:
-    """As a new process would make it."""
-    return Tracker(folder, "tiny", Tracking(), patience=30)
 
 
 def parent_of(folder: Path) -> Any:
