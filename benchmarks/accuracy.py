@@ -12,18 +12,17 @@ where the numbers are the same as far as so many seeds can tell. Two trainings a
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
 from machine import about
+from options import add_json, add_root, keep, natural, refuse_unreadable
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
@@ -106,18 +105,19 @@ def show(name: str, found: dict[str, list[float]]) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", help="a folder of images; without it they are made up")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=10_000, help="training images, at most")
-    parser.add_argument("--epochs", type=int, help="; digits 20, resnet8 10 otherwise")
+    add_root(parser)
+    parser.add_argument("--seeds", type=natural, default=5)
+    parser.add_argument("--images", type=natural, default=10_000, help="training images, at most")
+    parser.add_argument("--epochs", type=natural, help="digits 20, resnet8 10 otherwise")
     parser.add_argument("--nets", default=",".join(CHOSEN))
-    parser.add_argument("--json", type=Path)
+    add_json(parser, "accuracy")
     asked = parser.parse_args()
     chosen = [name.strip() for name in asked.nets.split(",")]
     if unknown := [name for name in chosen if name not in CHOSEN]:
         parser.error(f"--nets: unknown {unknown[0]!r}; known: {', '.join(CHOSEN)}")
     if asked.seeds < 2:
         parser.error("--seeds: an interval needs two at least")
+    refuse_unreadable(parser, asked.root)
     rows: dict[str, dict[str, list[float]]] = {}
     # a process of its own for each training: a plain loop's workers end with it
     context = multiprocessing.get_context("spawn")
@@ -132,8 +132,7 @@ def main() -> None:
             }
             rows[name] = {kind: [future.result() for future in own] for kind, own in waiting.items()}
             show(name, rows[name])
-    if asked.json:
-        asked.json.write_text(json.dumps({"machine": about(), "accuracy": rows}, indent=1) + "\n")
+    keep(asked.json, {"machine": about(), "accuracy": rows})
 
 
 if __name__ == "__main__":

@@ -14,13 +14,12 @@ whether the ratios agree within 5 % or are flagged.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from typing import Any
 import torch
 from floor import work
 from machine import about, bandwidth, matmul_rate
+from options import add_json, keep, natural
 from rich.console import Console
 from rich.table import Table
 
@@ -36,13 +36,14 @@ from orchestrator.engine.compact import flattened, in_channels_last
 from orchestrator.engine.folder import SweepFolder
 from orchestrator.engine.latency import Timed
 from orchestrator.engine.pages import huge_pages
-from orchestrator.engine.plan import make_plan
+from orchestrator.engine.plan import Plan, Planned, make_plan
 from orchestrator.engine.results import FINAL, why
 from orchestrator.engine.setting import Setting
 from orchestrator.engine.speed import verdict
 from orchestrator.engine.structures import Ready, Subject
 from orchestrator.engine.ticket import FILE, read_ticket
 from orchestrator.engine.trial import run_trial
+from orchestrator.engine.trials import Trial
 from orchestrator.engine.watch import Watch
 from orchestrator.spec.models import Spec
 
@@ -73,8 +74,8 @@ def main() -> None:
     """Make the tickets, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", action="store_true", help="again, beside a process that loads a core")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, the machine and its rates")
-    parser.add_argument("--threads", type=int, default=1)
+    add_json(parser, "latency")
+    parser.add_argument("--threads", type=natural, default=1)
     parser.add_argument("--tickets", type=Path, default=Path("sweeps/benchmark-latency"), help="where tickets are kept")
     parser.add_argument("--only", default="", metavar="TEXT", help="tickets whose network and name hold this")
     parser.add_argument("--quick", action="store_true", help="one small network: does it work?")
@@ -82,7 +83,11 @@ def main() -> None:
     with_huge_pages()
     torch.set_num_threads(given.threads)
     began, chosen = time.monotonic(), QUICK if given.quick else FULL
-    subjects = [own for own in tickets(chosen, given.tickets) if given.only in f"{own[0]} {own[1]}"]
+    names = [f"{spec.model[0].name} {label(each.trial)}" for spec in sweeps(chosen) for each in make_plan(spec).planned]
+    asked = [name for name in names if given.only in name]
+    if not asked:
+        parser.error(f"--only: no ticket's name holds {given.only!r}; they are {', '.join(names)}")
+    subjects = list(tickets(chosen, given.tickets, asked))
     rates = {"flops_per_second": matmul_rate(given.threads), "bytes_per_second": bandwidth(given.threads)}
     rows = measured(subjects, rates)
     found = {"about": about(), "threads": given.threads, "rates": rates, "rows": rows}
@@ -96,8 +101,7 @@ def main() -> None:
         flagged = sum(row["noisy"] for row in off)
         print(f"{len(rows) - len(off)} of {len(rows)} ratios agree within 5 %, {flagged} others are flagged noisy")
     found["seconds"] = time.monotonic() - began
-    if given.json:
-        given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    keep(given.json, found)
 
 
 def with_huge_pages() -> None:
@@ -106,48 +110,59 @@ def with_huge_pages() -> None:
         os.execve(sys.executable, sys.orig_argv, os.environ | huge_pages())
 
 
-def tickets(chosen: dict[str, Any], where: Path) -> Iterator[tuple[str, str, Subject]]:
-    """Network, ticket, and what is to be measured; those that are not there yet are trained here."""
+def sweeps(chosen: dict[str, Any]) -> Iterator[Spec]:
+    """The small sweeps that make the tickets."""
     for model in chosen["models"]:
         for kind, (methods, sparsities) in chosen["sweeps"].items():
-            name = f"{model['name']}-{kind}-{chosen['data']['shape'][-1]}"
-            spec = Spec.model_validate(
-                {"name": name, "data": chosen["data"], "model": model, "methods": methods, "sparsities": sparsities,
+            yield Spec.model_validate(
+                {"name": f"{model['name']}-{kind}-{chosen['data']['shape'][-1]}", "data": chosen["data"],
+                 "model": model, "methods": methods, "sparsities": sparsities,
                  "recipe": {"epochs": 1, "batch": 32, "lr": 0.01},
                  "latency": {"batches": chosen["batches"], "seconds": chosen["seconds"], "runtimes": list(RUNTIMES)}}
             )  # fmt: skip
-            trained = spec.model_copy(update={"latency": spec.latency.model_copy(update={"enabled": False})})
-            for label, weights in of_sweep(trained, SweepFolder(where / name)):
-                yield model["name"], label, Subject(Setting(spec, spec.model[0]), weights, CPU)
 
 
-def of_sweep(spec: Spec, folder: SweepFolder) -> Iterator[tuple[str, Tensors]]:
-    """Every ticket of a small sweep that is run in this process: its name and its trained weights."""
-    plan = make_plan(spec)
-    for planned in plan.planned:
-        trial, key = planned.trial, planned.chain.key
-        result = folder.result(trial.id, key)
-        if result is None or result["status"] not in FINAL:
-            print(f"training {trial.id} ...", file=sys.stderr, flush=True)
-            watch = Watch(trial=trial.id, **plan.instructions(planned))
-            result = run_trial(folder, Setting(spec, trial.model), trial, key, watch)
-            if result["status"] != "done":
-                print(f"left out: {trial.id} {result['status']}: {why(result)}")
-                continue
-        removed = f"{float(100 * trial.sparsity):g} %"
-        yield f"{trial.arm.label} {removed}", read_ticket(folder.trial(trial.id) / FILE).weights
+def label(trial: Trial) -> str:
+    """What the table calls a ticket."""
+    return f"{trial.arm.label} {float(100 * trial.sparsity):g} %"
+
+
+def tickets(chosen: dict[str, Any], where: Path, names: Collection[str]) -> Iterator[tuple[str, str, Subject]]:
+    """Network, ticket, and what is to be measured, of those with these names; trained here where they are not there
+    yet."""
+    for spec in sweeps(chosen):
+        trained = spec.model_copy(update={"latency": spec.latency.model_copy(update={"enabled": False})})
+        plan, folder = make_plan(trained), SweepFolder(where / spec.name)
+        for planned in plan.planned:
+            of = label(planned.trial)
+            if f"{spec.model[0].name} {of}" in names and (weights := ticket(trained, plan, planned, folder)):
+                yield spec.model[0].name, of, Subject(Setting(spec, spec.model[0]), weights, CPU)
+
+
+def ticket(spec: Spec, plan: Plan, planned: Planned, folder: SweepFolder) -> Tensors | None:
+    """The trained weights of a ticket; None, and a line that says why, where it cannot be made."""
+    trial, key = planned.trial, planned.chain.key
+    result = folder.result(trial.id, key)
+    if result is None or result["status"] not in FINAL:
+        print(f"training {trial.id} ...", file=sys.stderr, flush=True)
+        watch = Watch(trial=trial.id, **plan.instructions(planned))
+        result = run_trial(folder, Setting(spec, trial.model), trial, key, watch)
+        if result["status"] != "done":
+            print(f"left out: {trial.id} {result['status']}: {why(result)}")
+            return None
+    return read_ticket(folder.trial(trial.id) / FILE).weights
 
 
 def measured(subjects: list[tuple[str, str, Subject]], rates: dict[str, float]) -> list[Row]:
     """A row a ticket, batch size and runtime; tickets of the same structures share one measurement."""
     known: dict[tuple[str, ...], list[Row]] = {}
     rows = []
-    for model, label, subject in subjects:
+    for model, of, subject in subjects:
         keys = tuple(subject.key(runtime) for runtime in RUNTIMES)
         if keys not in known:
-            print(f"measuring {model}, {label} ...", file=sys.stderr, flush=True)
+            print(f"measuring {model}, {of} ...", file=sys.stderr, flush=True)
             known[keys] = [{**record, **floors(subject, record, rates)} for record in records(subject)]
-        rows += [{"model": model, "ticket": label, **record} for record in known[keys]]
+        rows += [{"model": model, "ticket": of, **record} for record in known[keys]]
     return rows
 
 

@@ -27,6 +27,8 @@ from typing import Any
 
 import psutil
 from kills import JACKPOT
+from machine import about
+from options import add_json, keep, natural
 from overhead import SLOTS, plain_command, plain_environment
 from rich.console import Console
 from rich.table import Table
@@ -147,8 +149,10 @@ def real(spec: str, settings: Sequence[str], folder: Path) -> dict[str, Any]:
     """A sweep's forecast, and then the sweep."""
     given = [JACKPOT, "run", spec, "--out", folder / "sweep", *(word for each in settings for word in ("--set", each))]
     began = time.time()
-    said = subprocess.run([*given, "--dry-run", "--json"], env=ENVIRONMENT, capture_output=True, check=True).stdout
-    dry_run_seconds, predicted = time.time() - began, json.loads(said)["time"]
+    dry = subprocess.run([*given, "--dry-run", "--json"], env=ENVIRONMENT, stdout=subprocess.PIPE, check=False)
+    if dry.returncode:
+        raise SystemExit(f"`jackpot run {spec} --dry-run` ended with {dry.returncode}; what it said is above")
+    dry_run_seconds, predicted = time.time() - began, json.loads(dry.stdout)["time"]
     seconds = Watched(given, folder, ENVIRONMENT).wait()
     status = json.loads(
         subprocess.run([JACKPOT, "status", folder / "sweep", "--json"], capture_output=True, check=True).stdout
@@ -169,16 +173,21 @@ def real(spec: str, settings: Sequence[str], folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Measure, print one table, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=10_000, help="of those that do next to nothing")
+    parser.add_argument("--trials", type=natural, default=10_000, help="of those that do next to nothing")
     parser.add_argument("--nodes", type=int, default=0, help="raylets to run them on, with one trial each")
     parser.add_argument("--spec", default="quickstart", help="the real sweep")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the real sweep's spec")
     parser.add_argument("--only", default="noop,real", help="parts to measure")
-    parser.add_argument("--json", type=Path, default=Path("benchmarks/sweep.json"), help="where the figures go")
+    add_json(parser, "sweep")
     given = parser.parse_args()
+    parts = given.only.split(",")
+    if unknown := set(parts) - {"noop", "real"}:
+        parser.error(f"--only: unknown {min(unknown)!r}; known: noop, real")
+    if given.trials < 2:
+        parser.error("--trials: a rate needs two at least")
     spec = str(Path(given.spec).absolute()) if Path(given.spec).exists() else given.spec
-    found: dict[str, Any] = {}
-    for part in given.only.split(","):
+    found: dict[str, Any] = {"machine": about()}
+    for part in parts:
         # MLflow may still be at its last run where it was not waited for
         with tempfile.TemporaryDirectory(prefix="sweep-", ignore_cleanup_errors=True) as made:
             own = {name: Path(made) / name for name in ("jackpot", "plain", "real")}
@@ -191,10 +200,8 @@ def main() -> None:
                 }
             else:
                 found["real"] = real(spec, given.set, own["real"])
+        keep(given.json, found)  # what comes next may fail
     Console(width=130).print(table(found))
-    given.json.parent.mkdir(parents=True, exist_ok=True)
-    given.json.write_text(json.dumps(found, indent=1))
-    print(f"figures: {given.json}")
 
 
 def table(found: dict[str, Any]) -> Table:

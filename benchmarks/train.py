@@ -15,17 +15,16 @@ without it images are made up. The digits are the real ones. Compiling begins wi
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from loops import Loop, run_at_once
 from machine import about, matmul_rate
+from options import add_json, add_root, keep, natural, positive, refuse_unreadable
 from rich.console import Console
 from rich.table import Table
 from trainers import FULL, KINDS, NETS, TECHNIQUES
@@ -169,13 +168,13 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--root", help="a folder of images; without it they are made up")
+    add_root(parser)
     parser.add_argument("--nets", default=",".join(NETS), help="which of them")
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of a turn, about")
+    parser.add_argument("--turns", type=natural, default=5)
+    parser.add_argument("--seconds", type=positive, default=3.0, help="of a turn, about")
     parser.add_argument("--kinds", default=";".join(KINDS), help=f"which of {'; '.join(KINDS)}")
-    parser.add_argument("--at-once", type=int, nargs="*", help="trials at a time; on a GPU 2 4 8, else 2")
-    parser.add_argument("--json", type=Path, help="where to write all of it")
+    parser.add_argument("--at-once", type=natural, nargs="*", help="trials at a time; on a GPU 2 4 8, else 2")
+    add_json(parser, "train")
     parser.add_argument("--profile", action="store_true", help="where the time goes, before and after")
     parser.add_argument("--techniques", action="store_true", help="the gain of each technique by itself")
     asked = parser.parse_args()
@@ -187,6 +186,7 @@ def main() -> None:
         parser.error(f"--kinds: plain and float32 first, then any of {'; '.join(list(KINDS)[2:])}")
     if asked.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch sees no GPU here")
+    refuse_unreadable(parser, asked.root)
     asked.at_once = AT_ONCE[asked.device] if asked.at_once is None else asked.at_once
     torch.set_num_threads(1)
     device = torch.device(asked.device)
@@ -200,8 +200,7 @@ def main() -> None:
     if asked.techniques:
         show_techniques(rows)
     print(f"matmul: {rates['float32'] / 1e9:.0f} GFLOP/s in float32, {rates['bfloat16'] / 1e9:.0f} in bfloat16")
-    if asked.json:
-        asked.json.write_text(json.dumps({"machine": about(), "matmul": rates, "rows": rows}, indent=1) + "\n")
+    keep(asked.json, {"machine": about(), "matmul": rates, "rows": rows})
 
 
 if __name__ == "__main__":

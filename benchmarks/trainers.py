@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from options import images
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -54,11 +55,9 @@ class Contest:
 
 def contest(chosen: Mapping[str, Any], root: str | None, device: torch.device, seed: int = 0) -> Contest:
     """One such as those of NETS, with its data; `recipe`, if it has one: what is not as train.py has it."""
-    fake = {"name": "fake", "shape": [3, 32, 32], "train": 5000, "test": 100}
-    images = {"name": "image_folder", "root": root} if root else fake
     augmentation = {} if "data" in chosen else {"crop": 4, "flip": True}
     own = {"epochs": 1000, "batch": chosen["batch"], "lr": 0.01, "weight_decay": 5e-4, "augmentation": augmentation}
-    data = {**chosen.get("data", images), "validation": 0}
+    data = {**chosen.get("data", images(root)), "validation": 0}
     recipe = {**own, **chosen.get("recipe", {})}
     spec = Spec.model_validate(
         {"name": "train", "data": data, "model": chosen["model"], "recipe": recipe, "methods": ["dense"]}
