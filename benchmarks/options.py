@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator.engine.data import DataError, load_data
 from orchestrator.engine.files import write_text
-from orchestrator.spec.models import Spec
+from orchestrator.spec.data import ImageFolder
 
 
 def natural(text: str) -> int:
@@ -72,8 +72,8 @@ def images(root: str | None) -> dict[str, Any]:
 
 def refuse_unreadable(parser: argparse.ArgumentParser, root: str | None) -> None:
     """End with what is wrong with the images of --root. What was read is kept for the processes that train."""
-    found = {"name": "images", "data": images(root), "model": {"name": "convnet"}, "methods": ["dense"]}
     try:
-        load_data(Spec.model_validate(found).data)
+        if root:
+            load_data(ImageFolder.model_validate(images(root)))
     except DataError as error:
         parser.error(f"--root: {error}")

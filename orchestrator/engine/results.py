@@ -46,9 +46,15 @@ def planned_keys(folder: SweepFolder) -> dict[str, str]:
         plan = read_sealed(folder.path / "plan.json")
     except (FileNotFoundError, Corrupt, NotADirectoryError) as error:
         raise FolderError(f"{folder.path}: no sweep here ({error}); name the folder that `jackpot run` made") from error
+    return keys_of(plan, folder.path)
+
+
+def keys_of(plan: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Every trial of a plan, and of what a search has decided on in the sweep's folder, with the key that its result
+    must have."""
     known = {planned["trial"]: planned["key"] for planned in plan["planned"]}
     if search := plan.get("search"):
-        decided = Decisions(folder.path, search["definition"]).all
+        decided = Decisions(folder, search["definition"]).all
         known |= {each.trial: each.key for each in decided if each.place or each.number < search["trials"]}
     return known
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from orchestrator.engine.estimates import estimate
-from orchestrator.tracking.record import Point, Result, add_points, milliseconds, params_of
+from orchestrator.tracking.record import Point, Result, add_points, milliseconds, settings_of, texts
 
 SEEDS = "seeds"
 """Metric: over how many seeds the means are."""
@@ -36,15 +36,18 @@ def aggregate_points(results: Sequence[Result]) -> list[Point]:
     interval under `ci95/...` where there is one, over how many seeds, and how many trials ended without a ticket. The
     step is the number of seeds, so that the values of a sweep that was extended are the latest."""
     done = [result for result in results if result["status"] == "done"]
+    found: dict[str, list[float]] = {}
+    for result in done:
+        for name, value in result["metrics"].items():
+            if isinstance(value, (int, float)):
+                found.setdefault(name, []).append(value)
     values: dict[str, float] = {}
     # the accuracy first: it is what MLflow's comparison begins with
-    for name in sorted({name for result in done for name in result["metrics"]}, key=lambda name: (name != FIRST, name)):
-        found = [value for result in done if isinstance(value := result["metrics"].get(name), (int, float))]
-        if found:
-            mean = estimate(found)
-            values[name] = mean.mean
-            if mean.half_width:  # none from one seed; zero where all seeds agree, as in what is counted
-                values[f"{INTERVAL}{name}"] = mean.half_width
+    for name in sorted(found, key=lambda name: (name != FIRST, name)):
+        mean = estimate(found[name])
+        values[name] = mean.mean
+        if mean.half_width:  # none from one seed; zero where all seeds agree, as in what is counted
+            values[f"{INTERVAL}{name}"] = mean.half_width
     values |= {SEEDS: len(done), "trials/without_ticket": len(results) - len(done)}
     points: dict[tuple[str, int], Point] = {}
     add_points(points, values, milliseconds(max(result["ended"] for result in results)), len(done))
@@ -54,5 +57,6 @@ def aggregate_points(results: Sequence[Result]) -> list[Point]:
 def aggregate_params(results: Sequence[Result]) -> dict[str, str]:
     """The settings that all trials of a cell share. `method` stays beside the label: MLflow's comparison begins with
     three params that differ, and the next would be an option that most methods lack."""
-    first, *others = [params_of(result) for result in results]
-    return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
+    first, *others = [settings_of(result) for result in results]
+    shared = {n: value for n, value in first.items() if all(n in other and other[n] == value for other in others)}
+    return texts(shared)

@@ -73,10 +73,20 @@ def _facts(result: Result) -> dict[str, Any]:
 
 
 def params_of(result: Result) -> dict[str, str]:
+    """The settings of a trial as MLflow takes them."""
+    return texts(settings_of(result))
+
+
+def settings_of(result: Result) -> dict[str, Any]:
     """The settings of a trial: recipe, model and data as in the result, and what the sweep varies."""
     varied = _facts(result)
     options = {f"ticket.{name}": value for name, value in result["options"].items()}
-    return {key_of(name): text_of(value) for name, value in {**varied, **options, **result["params"], **varied}.items()}
+    return {**varied, **options, **result["params"], **varied}
+
+
+def texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """Names and values as MLflow takes them."""
+    return {key_of(name): text_of(value) for name, value in values.items()}
 
 
 def tags_of(result: Result) -> dict[str, str]:
@@ -89,7 +99,7 @@ def tags_of(result: Result) -> dict[str, str]:
         tags["blocked_by"] = result["blocked_by"]
     if result["error"]:
         tags["error"] = f"{result['error']['type']}: {result['error']['message']}"
-    return {key_of(name): text_of(value) for name, value in tags.items()}
+    return texts(tags)
 
 
 def points_of(result: Result) -> list[Point]:

@@ -129,10 +129,10 @@ class Tracker:
     def _pass(self, identity: str, status: str | None, report: Report) -> None:
         window = self._open(identity)
         changed: set[Cell] = set()
-        for trial in self._files.with_result():
+        for trial, now in self._files.results().items():
             self._go_on()
             try:
-                cell = self._settle(window, trial, report)
+                cell = self._settle(window, trial, now, report)
             except Exception as error:
                 if not _fault_of_one(error):
                     raise
@@ -169,15 +169,14 @@ class Tracker:
         self._known.at_first = self._window.trials()
         return self._window
 
-    def _settle(self, window: Window, trial: str, report: Report) -> Cell | None:
-        """Write a trial's run if its result is new; the cell whose mean that changes."""
-        path, known = self._files.result_path(trial), self._known
+    def _settle(self, window: Window, trial: str, now: Stamp, report: Report) -> Cell | None:
+        """Write a trial's run if its result, as it is now, is new; the cell whose mean that changes."""
+        known = self._known
+        if known.done.get(trial) == now:
+            report.skipped.append(trial)
+            return None
         try:
-            now = stamp(path)
-            if known.done.get(trial) == now:
-                report.skipped.append(trial)
-                return None
-            result = read_sealed(path)
+            result = read_sealed(self._files.result_path(trial))
         except FileNotFoundError:
             return None  # set aside to be computed again
         seal = digest(result)
@@ -220,13 +219,10 @@ class Tracker:
         if not plan:
             return  # nothing says what runs now
         rows = {row["trial"]: row for row in plan.get("planned", [])}
-        for trial in self._files.with_events():
-            if trial in known.done or self._files.result_path(trial).exists():
-                continue  # one that has ended since the pass began is written whole by the next
+        for trial, now in self._files.begun(known.done).items():
             run, shown, before = known.followed.get(trial, (None, 0, ()))
-            now = stamp(self._files.events_path(trial))
-            if before == now:
-                continue
+            if before == now or self._files.result_path(trial).exists():
+                continue  # one that has ended since the pass began is written whole by the next
             events = self._files.events(trial)
             if not any(event.get("run") == plan["run"] for event in events if "begin" in event):
                 continue  # it ran in an earlier run of the sweep, and has not begun again yet
