@@ -1,6 +1,6 @@
 """What pruning gains in time: tickets of two networks in each runtime, at batch 1 and 64, beside the dense network.
 
-    python -m benchmarks.latency [--repeat] [--json FILE] [--threads N] [--quick]
+    python -m benchmarks.latency [--repeat] [--only TEXT] [--tickets FOLDER] [--json FILE] [--threads N] [--quick]
 
 One table: the speed-up over the dense network in eager torch with its 95 % interval, whether it counts, and beside the
 time the floor: the runtime's FLOPs over the machine's measured matmul rate, and its bytes over the measured bandwidth.
@@ -19,7 +19,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,6 @@ from orchestrator.engine.speed import verdict
 from orchestrator.engine.structures import Ready, Subject
 from orchestrator.engine.ticket import FILE, read_ticket
 from orchestrator.engine.trial import run_trial
-from orchestrator.engine.trials import Trial
 from orchestrator.engine.watch import Watch
 from orchestrator.spec.models import Spec
 
@@ -83,14 +82,14 @@ def main() -> None:
     with_huge_pages()
     torch.set_num_threads(given.threads)
     began, chosen = time.monotonic(), QUICK if given.quick else FULL
-    names = [f"{spec.model[0].name} {label(each.trial)}" for spec in sweeps(chosen) for each in make_plan(spec).planned]
-    asked = [name for name in names if given.only in name]
-    if not asked:
+    small = list(sweeps(chosen))
+    names = [named(spec, planned) for spec, plan in small for planned in plan.planned]
+    if not any(given.only in name for name in names):
         parser.error(f"--only: no ticket's name holds {given.only!r}; they are {', '.join(names)}")
-    subjects = list(tickets(chosen, given.tickets, asked))
+    subjects = list(tickets(small, given.tickets, given.only))
     rates = {"flops_per_second": matmul_rate(given.threads), "bytes_per_second": bandwidth(given.threads)}
     rows = measured(subjects, rates)
-    found = {"about": about(), "threads": given.threads, "rates": rates, "rows": rows}
+    found = {"machine": about(), "threads": given.threads, "rates": rates, "rows": rows}
     said = f"{rates['flops_per_second'] / 1e9:.0f} GFLOP/s, {rates['bytes_per_second'] / 1e9:.1f} GB/s"
     show(f"speed-up over the dense network in eager torch, {given.threads} threads; floor at {said}", rows)
     if given.repeat:
@@ -110,33 +109,43 @@ def with_huge_pages() -> None:
         os.execve(sys.executable, sys.orig_argv, os.environ | huge_pages())
 
 
-def sweeps(chosen: dict[str, Any]) -> Iterator[Spec]:
-    """The small sweeps that make the tickets."""
+def sweeps(chosen: dict[str, Any]) -> Iterator[tuple[Spec, Plan]]:
+    """The small sweeps that make the tickets, and their plans, in which no latency is measured."""
     for model in chosen["models"]:
         for kind, (methods, sparsities) in chosen["sweeps"].items():
-            yield Spec.model_validate(
+            spec = Spec.model_validate(
                 {"name": f"{model['name']}-{kind}-{chosen['data']['shape'][-1]}", "data": chosen["data"],
                  "model": model, "methods": methods, "sparsities": sparsities,
                  "recipe": {"epochs": 1, "batch": 32, "lr": 0.01},
                  "latency": {"batches": chosen["batches"], "seconds": chosen["seconds"], "runtimes": list(RUNTIMES)}}
             )  # fmt: skip
+            yield spec, make_plan(without_latency(spec))
 
 
-def label(trial: Trial) -> str:
+def without_latency(spec: Spec) -> Spec:
+    """What the tickets are trained as."""
+    return spec.model_copy(update={"latency": spec.latency.model_copy(update={"enabled": False})})
+
+
+def label(planned: Planned) -> str:
     """What the table calls a ticket."""
-    return f"{trial.arm.label} {float(100 * trial.sparsity):g} %"
+    return f"{planned.trial.arm.label} {float(100 * planned.trial.sparsity):g} %"
 
 
-def tickets(chosen: dict[str, Any], where: Path, names: Collection[str]) -> Iterator[tuple[str, str, Subject]]:
-    """Network, ticket, and what is to be measured, of those with these names; trained here where they are not there
-    yet."""
-    for spec in sweeps(chosen):
-        trained = spec.model_copy(update={"latency": spec.latency.model_copy(update={"enabled": False})})
-        plan, folder = make_plan(trained), SweepFolder(where / spec.name)
+def named(spec: Spec, planned: Planned) -> str:
+    """What --only looks into."""
+    return f"{spec.model[0].name} {label(planned)}"
+
+
+def tickets(small: list[tuple[Spec, Plan]], where: Path, only: str) -> Iterator[tuple[str, str, Subject]]:
+    """Network, ticket, and what is to be measured, of those whose names hold a text; trained here where they are not
+    there yet."""
+    for spec, plan in small:
         for planned in plan.planned:
-            of = label(planned.trial)
-            if f"{spec.model[0].name} {of}" in names and (weights := ticket(trained, plan, planned, folder)):
-                yield spec.model[0].name, of, Subject(Setting(spec, spec.model[0]), weights, CPU)
+            if only in named(spec, planned):
+                weights = ticket(without_latency(spec), plan, planned, SweepFolder(where / spec.name))
+                if weights is not None:
+                    yield spec.model[0].name, label(planned), Subject(Setting(spec, spec.model[0]), weights, CPU)
 
 
 def ticket(spec: Spec, plan: Plan, planned: Planned, folder: SweepFolder) -> Tensors | None:

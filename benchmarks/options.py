@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +35,19 @@ def positive(text: str) -> float:
 
 
 def add_json(parser: argparse.ArgumentParser, name: str) -> None:
-    """The option --json: where `keep` writes to."""
-    parser.add_argument(
-        "--json", type=_file, default=f"benchmarks/{name}.json", metavar="FILE", help="where the figures go"
-    )
+    """The option --json: where `keep` writes to. By default no run writes over another's figures."""
+    default = Path(__file__).parent / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
+    said = f"where the figures go (default: benchmarks/{name}-TIME.json)"
+    parser.add_argument("--json", type=_file, default=default, metavar="FILE", help=said)
 
 
 def _file(text: str) -> Path:
     path = Path(text)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"{path.parent} cannot be made: {error}") from None
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a folder; name a file in it")
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise argparse.ArgumentTypeError(f"nothing can be written in {there}; name a file in another folder")
     return path
 
 
@@ -74,6 +75,6 @@ def refuse_unreadable(parser: argparse.ArgumentParser, root: str | None) -> None
     """End with what is wrong with the images of --root. What was read is kept for the processes that train."""
     try:
         if root:
-            load_data(ImageFolder.model_validate(images(root)))
+            load_data(ImageFolder.model_validate({**images(root), "validation": 0}))
     except DataError as error:
         parser.error(f"--root: {error}")

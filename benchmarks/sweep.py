@@ -96,7 +96,7 @@ def by_group(ends: Sequence[float], samples: Sequence[tuple[float, float]]) -> l
     return groups
 
 
-def jackpot(trials: int, nodes: int, folder: Path) -> dict[str, Any]:
+def jackpot(trials: int, nodes: int | None, folder: Path) -> dict[str, Any]:
     """The trials through the command `jackpot run`, on a Ray that it starts, or on one of so many raylets."""
     with cluster(nodes) as address:
         slots = max(SLOTS, nodes) if nodes else SLOTS
@@ -119,7 +119,7 @@ def jackpot(trials: int, nodes: int, folder: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def cluster(nodes: int) -> Iterator[str | None]:
+def cluster(nodes: int | None) -> Iterator[str | None]:
     """The address of a Ray of so many raylets on this machine, each with one CPU to offer; None for none."""
     if not nodes:
         yield None
@@ -171,10 +171,10 @@ def real(spec: str, settings: Sequence[str], folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print one table, write the figures."""
+    """Measure, write the figures, print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=natural, default=10_000, help="of those that do next to nothing")
-    parser.add_argument("--nodes", type=int, default=0, help="raylets to run them on, with one trial each")
+    parser.add_argument("--nodes", type=natural, help="raylets to run them on, with one trial each")
     parser.add_argument("--spec", default="quickstart", help="the real sweep")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the real sweep's spec")
     parser.add_argument("--only", default="noop,real", help="parts to measure")
@@ -187,7 +187,7 @@ def main() -> None:
         parser.error("--trials: a rate needs two at least")
     spec = str(Path(given.spec).absolute()) if Path(given.spec).exists() else given.spec
     found: dict[str, Any] = {"machine": about()}
-    for part in parts:
+    for part in sorted(parts, reverse=True):  # the real one first: its spec may be wrong
         # MLflow may still be at its last run where it was not waited for
         with tempfile.TemporaryDirectory(prefix="sweep-", ignore_cleanup_errors=True) as made:
             own = {name: Path(made) / name for name in ("jackpot", "plain", "real")}

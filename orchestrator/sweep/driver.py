@@ -65,20 +65,20 @@ class Driver:
         self.schedule = Schedule(plan, folder.store.knows)
         undecided = (lambda: search.undecided) if search else (lambda: 0)
         self.progress = Progress(folder, plan, self.schedule, self.run_id, console, undecided)
-        self.turns = Turns(search, folder, plan, self.schedule, self.progress, self._patiently)
+        self._turns = Turns(search, folder, plan, self.schedule, self.progress, self._patiently)
         self.leaving = Leaving(
             leave, self.progress.close, lambda: f"stopped: {self.stopped}; {resume_hint(self.folder)}"
         )
 
     def run(self, address: str | None, hours: float | None) -> None:
         """Run what is left. Returns when all of it has ended or the sweep was stopped."""
-        if not self.schedule.waiting and self.turns.over:
+        if not self.schedule.waiting and self._turns.over:
             return
         deadline = None
         if hours is not None:
             seconds = min(hours * 3600, threading.TIMEOUT_MAX)
             deadline = timer(seconds, lambda: self.stop(f"--max-hours {hours:g} is over"))
-        self.turns.begin()
+        self._turns.begin()
         try:
             sharing = contextlib.nullcontext() if self.folder.shared else regularly(self._share, "sharing")
             looking = regularly(self._look_for_stop, "stop", max(LOOK_SECONDS, self.folder.look_seconds))
@@ -116,7 +116,7 @@ class Driver:
                 tune.with_resources(worker, resources),
                 tune_config=tune.TuneConfig(
                     search_alg=PlannedSearch(
-                        self.schedule, lambda p: {**self.plan.instructions(p), "slots": slots}, self.turns.waits
+                        self.schedule, lambda p: {**self.plan.instructions(p), "slots": slots}, self._turns.waits
                     ),
                     scheduler=rung_scheduler(self.spec.search) if self._search else None,
                     num_samples=-1 if self._search else len(self.schedule.waiting),  # the searcher says when it is over
@@ -227,7 +227,7 @@ class Driver:
         """Let the search hear of a trial's end, and start what it decides on."""
         try:
             with self._or_stop():
-                self.turns.take(trial)
+                self._turns.take(trial)
         except Exception as error:  # raised from here it would end Tune's loop; what has run is kept
             log.exception("the search cannot go on")
             self.stopped = self.stopped or f"the search cannot go on: {type(error).__name__}: {error}"
@@ -241,7 +241,7 @@ class Driver:
         self.failed += 1
         for planned in self.schedule.block(stage) if stage else []:
             self._write(planned.id, {"status": "blocked", "blocked_by": trial})
-            self.turns.hear(planned.id)
+            self._turns.hear(planned.id)
         limit = self.spec.failures.max_failed_trials
         if limit is not None and self.failed > limit and self.stopped is None:
             self.stopped = f"{self.failed} trials failed, more than failures.max_failed_trials: {limit}"

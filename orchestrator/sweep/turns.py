@@ -18,7 +18,7 @@ SUMMARY_SECONDS = 10.0
 
 class Turns:
     """Those of a search, or of none, which never decides on anything. patiently: how files are written where the
-    folder may be full for a while. Every method may raise OSError for the folder's sake."""
+    folder may be full for a while. `begin`, `hear` and `take` may raise OSError for the folder's sake."""
 
     def __init__(
         self, search: RatioSearch | None, folder: SweepFolder, plan: Plan, schedule: Schedule, progress: Progress,

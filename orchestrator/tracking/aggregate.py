@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from orchestrator.engine.estimates import estimate
-from orchestrator.tracking.record import Point, Result, add_points, milliseconds, settings_of, texts
+from orchestrator.tracking.record import Point, Result, add_points, milliseconds, settings_of, text_of, texts
 
 SEEDS = "seeds"
 """Metric: over how many seeds the means are."""
@@ -58,5 +58,10 @@ def aggregate_params(results: Sequence[Result]) -> dict[str, str]:
     """The settings that all trials of a cell share. `method` stays beside the label: MLflow's comparison begins with
     three params that differ, and the next would be an option that most methods lack."""
     first, *others = [settings_of(result) for result in results]
-    shared = {n: value for n, value in first.items() if all(n in other and other[n] == value for other in others)}
+    shared = {n: value for n, value in first.items() if all(n in other and _same(other[n], value) for other in others)}
     return texts(shared)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether MLflow is told the same of both. Nearly always they are equal, and to write them takes far longer."""
+    return (type(one) is type(other) and one == other) or text_of(one) == text_of(other)

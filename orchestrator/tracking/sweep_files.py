@@ -14,7 +14,7 @@ from orchestrator.engine.results import keys_of
 from orchestrator.spec.reading import read
 
 Stamp = tuple[int, ...]
-"""Of a file as it was once: another content has another."""
+"""Of a file as it was once; one that replaces it has another."""
 
 _NAMES = ("spec.yaml", "results.csv", "report.html", "summary.md", "search/search.html", "search/summary.json")
 
@@ -40,7 +40,7 @@ class SweepFiles:
         root = self.folder / "trials"
         for trial in sorted(os.listdir(root)) if root.exists() else ():  # of 10,000, a glob takes ten times as long
             if trial not in but:
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
                     found[trial] = stamp(f"{root}/{trial}/{file}")
         return found
 

@@ -88,7 +88,7 @@ def test_latency(tmp_path):
     masked, pruned = found["rows"][0], found["rows"][5]
     assert masked["speedup"] == 1
     assert pruned["flops"] < masked["flops"]
-    assert found["about"]["torch"]
+    assert found["machine"]["torch"]
     assert "of 10 ratios agree within 5 %" in shown
 
 
